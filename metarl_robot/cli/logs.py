@@ -103,6 +103,7 @@ def evaluate(
     adapters: Annotated[
         str | None, typer.Option(help="Adapters, separated by commas; default: all that have weights.")
     ] = None,
+    jobs: Annotated[int, typer.Option(min=0, max=1024, help="Number of processes; 0: one per processor.")] = 0,
     json: _JSON = None,
     figure: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw errors and estimates over time (.svg, .png or .pdf).")
@@ -111,13 +112,13 @@ def evaluate(
     """Run adapters over recordings as if live, and compare their predictions with simple baselines."""
     _check_image(figure)
     from metarl_robot.core.robot import load_robot
-    from metarl_robot.logs.replay import evaluate as replayed
+    from metarl_robot.logs.replay import evaluate_all
     from metarl_robot.logs.scores import summary
 
     names = _adapters(load_robot(robot)) if adapters is None else parse_names(adapters)
     loaded, recordings = read_recordings(robot, logs, log_map)
     with progress() as report:
-        evaluations = [replayed(loaded, recording, names, report) for recording in recordings]
+        evaluations = evaluate_all(loaded, recordings, names, report, processes=jobs)
     document = summary(loaded, evaluations)
     if json is not None:
         write_json(document, json)

@@ -40,6 +40,7 @@ from metarl_robot.logs.flight_check import thrust_delay_s
 from metarl_robot.logs.known import Known
 from metarl_robot.logs.recording import LogError, Recording
 from metarl_robot.logs.rivals import MEASUREMENT_SHARE, Hold, LeastSquares, Nominal, Ridge, Rival
+from metarl_robot.parallel.reporting import run_reporting
 
 Array = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
@@ -50,7 +51,7 @@ PASSES_S = 0.05
 """Time constant of the force that passes: that of the momentum filter's fast disturbance."""
 NOMINAL = "nominal"
 RIVALS = (NOMINAL, "hold", "least_squares", "ridge")
-_PROGRESS_EVERY = 2000
+_PROGRESS_EVERY = 500
 NO_WEIGHTS: Mapping[str, Checkpoint] = MappingProxyType({})
 
 
@@ -104,6 +105,28 @@ class Evaluation:
     period_s: float
 
 
+class _Prepared(NamedTuple):
+    """What all predictors of a recording share, as plain data. label: of its progress, beside a predictor's name."""
+
+    source: str
+    label: str
+    samples: Samples
+    cells: Cells
+    windows: NDArray[np.intp]
+    counted: NDArray[np.bool_]
+    delayed: bool
+
+
+class _Job(NamedTuple):
+    """A predictor that is run over a recording. adapter: its name; None: the rivals."""
+
+    robot: Robot
+    prepared: _Prepared
+    name: str = "rivals"
+    adapter: str | None = None
+    weights: Checkpoint | None = None
+
+
 class Measured(NamedTuple):
     """A recording with efforts at the times at which they act, and its cells.
 
@@ -137,24 +160,41 @@ def _delay_s(robot: Robot, dynamics: Any, recording: Recording, cells: Cells) ->
     return Known(robot, dynamics, cells).delay_s() if cells.moving.any() else None
 
 
-class _Problem:
-    """What all predictors share: cells, windows and the truth in them."""
+def _prepared(robot: Robot, recording: Recording, label: str) -> _Prepared:
+    """Raises LogError if the recording is too short."""
+    _, acting, cells, counted, delayed = measured(robot, recording)
+    samples = samples_of(acting, robot.control_period_s)
+    return _Prepared(recording.source, label, samples, cells, _windows(recording.source, cells), counted, delayed)
 
-    def __init__(self, robot: Robot, recording: Recording) -> None:
-        dynamics, recording, self.cells, self.counted, delayed = measured(robot, recording)
+
+def _windows(source: str, cells: Cells) -> NDArray[np.intp]:
+    """First cells (W,) of the windows. Raises LogError if there is none."""
+    horizon = _horizon(cells)
+    first = np.arange(1, len(cells) - horizon + 1, EVERY)
+    gaps = np.concatenate([[0], np.cumsum(~cells.usable)])
+    windows = first[gaps[first + horizon] == gaps[first - 1]]
+    if not len(windows):
+        raise LogError(f"{source}: no second without a gap; an evaluation needs {HORIZON_S:g} s after the present")
+    return np.asarray(windows)
+
+
+def _horizon(cells: Cells) -> int:
+    """Number of cells of a window."""
+    return max(1, round(HORIZON_S / cells.cell_s))
+
+
+class _Problem:
+    """What a predictor meets: cells, windows and the truth in them."""
+
+    def __init__(self, robot: Robot, prepared: _Prepared) -> None:
+        self.cells, self.counted, self.samples = prepared.cells, prepared.counted, prepared.samples
         self.robot, self.flies = robot, robot.attitude is not None
-        self.latency_s = 0.0 if delayed else None
-        self.samples = samples_of(recording, robot.control_period_s)
-        self.horizon = max(1, round(HORIZON_S / self.cells.cell_s))
-        self.dynamics = dynamics if self.flies else named(robot.dynamics)(robot, self.horizon * STEPS)
+        self.latency_s = 0.0 if prepared.delayed else None
+        self.horizon = _horizon(self.cells)
+        dynamics = named(robot.dynamics)
+        self.dynamics = dynamics(robot) if self.flies else dynamics(robot, self.horizon * STEPS)
         self.error = prediction_error(robot, self.dynamics)
-        first = np.arange(1, len(self.cells) - self.horizon + 1, EVERY)
-        usable = np.concatenate([[0], np.cumsum(~self.cells.usable)])
-        self.windows = first[usable[first + self.horizon] == usable[first - 1]]
-        if not len(self.windows):
-            raise LogError(
-                f"{recording.source}: no second without a gap; an evaluation needs {HORIZON_S:g} s after the present"
-            )
+        self.windows = prepared.windows
         self.time_s = self.cells.time_s[self.windows]
         ends = np.exp(-self.cells.cell_s / PASSES_S * np.arange(self.horizon + 1))
         self.passed = 1.0 + np.diff(ends) * PASSES_S / self.cells.cell_s  # share, (horizon,) means over the cells
@@ -196,35 +236,81 @@ def evaluate(
     progress: Progress | None = None,
     weights: Mapping[str, Checkpoint] = NO_WEIGHTS,
 ) -> Evaluation:
-    """Run the rivals and the named adapters over a recording.
+    """Run the rivals and the named adapters over one recording; see `evaluate_all`."""
+    return evaluate_all(robot, [recording], adapters, progress, weights)[0]
+
+
+def evaluate_all(
+    robot: Robot,
+    recordings: Sequence[Recording],
+    adapters: Sequence[str],
+    progress: Progress | None = None,
+    weights: Mapping[str, Checkpoint] = NO_WEIGHTS,
+    processes: int = 1,
+) -> list[Evaluation]:
+    """Run the rivals and the named adapters over each recording.
 
     weights: further weights by name; each adapter that they serve runs with them too, as `adapter (name)`.
+    processes: their number; 0: one for each processor. The results are the same.
 
     Raises:
-        LogError: the recording is too short.
+        LogError: a recording is too short.
         UnknownNameError, CheckpointError: see adaptation/factory.py.
     """
-    problem = _Problem(robot, recording)
-    at_rate = robot.at_period(problem.samples.period_s)
-    made = {name: _adapter(at_rate, name, problem) for name in adapters if name != "none"}
+    report, several = progress or _silent, len(recordings) > 1
+    predictors, prepared = _predictors(robot, adapters, weights), []
+    for i, recording in enumerate(recordings):
+        report("measure", i, len(recordings))
+        prepared.append(_prepared(robot, recording, f" {i + 1}/{len(recordings)}" if several else ""))
+    report("measure", len(recordings), len(recordings))
+    # The longest work comes first.
+    work = [_Job(robot, each, *of) for each in prepared for of in predictors]
+    work += [_Job(robot, each) for each in prepared]
+    rows = run_reporting(_rows, work, processes, report)
+    return [
+        Evaluation(each.source, each.cells.time_s[each.windows], _joined(work, rows, each), each.samples.period_s)
+        for each in prepared
+    ]
+
+
+def _predictors(
+    robot: Robot, adapters: Sequence[str], weights: Mapping[str, Checkpoint]
+) -> list[tuple[str, str, Checkpoint | None]]:
+    """Name of the row, adapter and weights of each predictor. Raises if one has none."""
+    made = [(name, name, weights_of(name, robot, None)) for name in adapters if name != "none"]
     for label, checkpoint in weights.items():
         served = [name for name in adapters if ADAPTERS.get(robot.kind, name).weights == checkpoint.adapter]
-        made |= {f"{name} ({label})": _adapter(at_rate, name, problem, checkpoint) for name in served}
-    rows = _rivals(problem, progress or _silent)
-    for name, adapter in made.items():
-        rows[name] = _replay(problem, name, adapter, progress or _silent)
-    return Evaluation(recording.source, problem.time_s, rows, problem.samples.period_s)
+        made += [(f"{name} ({label})", name, checkpoint) for name in served]
+    return made
+
+
+def _rows(job: _Job, progress: Progress) -> dict[str, Row]:
+    """Rows of one job."""
+    problem, label = _Problem(job.robot, job.prepared), job.prepared.label
+
+    def report(phase: str, done: int, total: int) -> None:
+        progress(f"{phase}{label}", done, total)
+
+    if job.adapter is None:
+        return _rivals(problem, report)
+    at_rate = job.robot.at_period(problem.samples.period_s)
+    return {job.name: _replay(problem, job.name, _adapter(at_rate, job.adapter, problem, job.weights), report)}
+
+
+def _joined(work: Sequence[_Job], rows: Sequence[dict[str, Row]], of: _Prepared) -> dict[str, Row]:
+    """All rows of a recording, rivals first."""
+    own = [made for job, made in zip(work, rows, strict=True) if job.prepared is of]
+    return {name: row for made in (own[-1], *own[:-1]) for name, row in made.items()}
 
 
 def _silent(phase: str, done: int, total: int) -> None:
     pass
 
 
-def _adapter(robot: Robot, name: str, problem: _Problem, weights: Checkpoint | None = None) -> Adapter:
+def _adapter(robot: Robot, name: str, problem: _Problem, weights: Checkpoint | None) -> Adapter:
     tuning = replace(adapter_tuning(robot, controller_of(robot, name)), latency_s=problem.latency_s)
-    checkpoint = weights or weights_of(name, robot, None)
-    adapter = make_adapter(name, robot, problem.dynamics, tuning, checkpoint)
-    return forecasting(robot, problem.dynamics, name, adapter, checkpoint)
+    adapter = make_adapter(name, robot, problem.dynamics, tuning, weights)
+    return forecasting(robot, problem.dynamics, name, adapter, weights)
 
 
 def samples_of(recording: Recording, control_period_s: float) -> Samples:

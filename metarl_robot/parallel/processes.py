@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from metarl_robot.parallel.engine import Job, Result
 from metarl_robot.parallel.environment import environment
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Processes:
                 yield index, do(job)
             return
         processes = min(self.jobs, len(work))
-        with environment(_ONE_THREAD), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        with environment(ONE_THREAD), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
             waiting = {pool.submit(do, job): index for index, job in enumerate(work)}
             try:
                 for done in as_completed(waiting):

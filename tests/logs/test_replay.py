@@ -11,7 +11,7 @@ import pytest
 from metarl_robot.core.robot import load_robot
 from metarl_robot.logs.cells import measure
 from metarl_robot.logs.recording import LogError, Recording
-from metarl_robot.logs.replay import RIVALS, Evaluation, evaluate, samples_of
+from metarl_robot.logs.replay import RIVALS, Evaluation, evaluate, evaluate_all, samples_of
 from metarl_robot.logs.rivals import LeastSquares, Ridge
 from metarl_robot.logs.scores import AFTER_S, summary
 from metarl_robot.robots.arm.dynamics import ArmDynamics
@@ -157,6 +157,25 @@ def test_samples_come_at_about_the_control_rate(hz: float, expected_hz: float) -
     between = recording.effort[3 * stride : 4 * stride + 1]
     np.testing.assert_allclose(samples.effort[3], 0.5 * (between[1:] + between[:-1]).mean(axis=0))
     np.testing.assert_array_equal(samples.q[3], recording.q[3 * stride])
+
+
+def test_several_processes_give_the_same_and_report_each_predictor() -> None:
+    robot, time_s = load_robot("planar2"), np.arange(0.0, 2.0, 0.005)
+    q = robot.home + np.stack([np.sin(time_s), np.cos(2.0 * time_s)], axis=1)
+    v = np.stack([np.cos(time_s), -2.0 * np.sin(2.0 * time_s)], axis=1)
+    logs = [Recording(name, time_s, q, v, np.full_like(q, effort)) for name, effort in (("a", 0.5), ("b", -1.0))]
+    found, said = {}, set()
+    for processes in (1, 2):
+        found[processes] = evaluate_all(
+            robot, logs, ("disturbance_observer",), lambda phase, *_: said.add(phase), processes=processes
+        )
+    for one, two in zip(found[1], found[2], strict=True):
+        assert one.source == two.source and tuple(one.rows) == tuple(two.rows) == (*RIVALS, "disturbance_observer")
+        for name, row in one.rows.items():
+            np.testing.assert_array_equal(row.force, two.rows[name].force)
+            np.testing.assert_array_equal(row.next_velocity, two.rows[name].next_velocity)
+    assert not np.array_equal(found[1][0].rows["nominal"].force, found[1][1].rows["nominal"].force)
+    assert said == {"measure", *(f"{name} {i}/2" for name in ("rivals", "disturbance_observer") for i in (1, 2))}
 
 
 def test_a_recording_that_is_too_short_is_refused() -> None:
