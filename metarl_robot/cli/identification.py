@@ -31,7 +31,8 @@ def run(robot: Robot, recordings: Sequence[Recording], folder: Path | None, forc
 
     if not isinstance(robot, MjcfRobot):
         raise LogError(
-            f"a robot of kind '{robot.kind}' cannot be identified; allowed: robots with a robot.xml, such as arms"
+            f"a robot of kind '{robot.kind}' cannot be identified; allowed: robots with a robot.xml, such as arms, and "
+            "quadrotors"
         )
     if folder is not None:
         check_free(folder, force)

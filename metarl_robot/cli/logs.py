@@ -11,6 +11,7 @@ import typer
 
 from metarl_robot.cli.console import examples, note, out, parse_names, write_json
 from metarl_robot.cli.progress import progress
+from metarl_robot.core.errors import MetaRLError
 
 if TYPE_CHECKING:
     from metarl_robot.core.robot import Robot
@@ -40,6 +41,7 @@ _IDENTIFY = examples(
         "a new folder; each log is predicted from the other",
     ),
     ("metarl log identify my_arm log.csv --map map.yaml", "one log; only the report"),
+    ("metarl log identify x500 flight.ulg --mass 2.11 -o my_drone", "a quadrotor that was weighed"),
     note=f"{_NOTE} All logs are of one condition: the same payload, or none. The folder is written only if held-out "
     "logs (of one log: each fifth) are predicted better than before; otherwise the exit code is 1.",
 )
@@ -142,10 +144,29 @@ def identify(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a robot that the folder holds.")] = False,
     json: _JSON = None,
+    mass: Annotated[
+        float | None, typer.Option(metavar="KG", help="Of a quadrotor: its mass, from a scale.", min=1e-3, max=1e3)
+    ] = None,
+    torque_ratio: Annotated[
+        float | None,
+        typer.Option(
+            metavar="M", help="Of a quadrotor: torque over thrust of a rotor, from a thrust stand.", min=1e-4, max=1.0
+        ),
+    ] = None,
 ) -> None:
-    """Find a robot's inertias, friction, motor strength and delay in recordings, with standard errors."""
-    from metarl_robot.cli import identification
+    """Find a robot's parameters in recordings, with standard errors.
 
+    Of arms: inertias, friction, motor strength, delay. Of quadrotors: mass, inertia, thrust, drag, motor lag, delay.
+    """
+    from metarl_robot.cli import flight_identification, identification
+    from metarl_robot.core.robot import load_robot
+
+    loaded = load_robot(robot)
+    if loaded.attitude is not None:
+        flight_identification.run(loaded, logs, log_map, (mass, torque_ratio), folder, force, json)
+        return
+    if mass is not None or torque_ratio is not None:
+        raise MetaRLError(f"--mass and --torque-ratio are of quadrotors; {loaded.name} is of kind '{loaded.kind}'")
     loaded, recordings = read_recordings(robot, logs, log_map)
     identification.run(loaded, recordings, folder, force, json)
 
@@ -172,10 +193,16 @@ def _adapters(robot: Robot) -> tuple[str, ...]:
 def read_recordings(robot: str, logs: Sequence[Path], log_map: Path | None) -> tuple[Robot, list[Recording]]:
     """Read the robot and its recordings, and print their repairs. Raises LogError."""
     from metarl_robot.core.robot import load_robot
+
+    loaded = load_robot(robot)
+    return loaded, read_all(loaded, logs, log_map)
+
+
+def read_all(loaded: Robot, logs: Sequence[Path], log_map: Path | None) -> list[Recording]:
+    """Read a robot's recordings, and print their repairs. Raises LogError."""
     from metarl_robot.logs.log_map import read_map
     from metarl_robot.logs.reading import check_served, map_of, read_log
 
-    loaded = load_robot(robot)
     check_served(loaded)
     mapped = read_map(log_map, map_of(loaded))
     recordings = []
@@ -187,7 +214,7 @@ def read_recordings(robot: str, logs: Sequence[Path], log_map: Path | None) -> t
     for recording in recordings:
         for repair in recording.repairs:
             note(f"{recording.source}: {repair.count} × {repair.what}")
-    return loaded, recordings
+    return recordings
 
 
 def draw_recordings(robot: Robot, recordings: Sequence[Recording], path: Path) -> None:

@@ -7,6 +7,7 @@ Samples are at the times of the attitudes. Positions and velocities at other tim
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from metarl_robot.logs.log_map import UNITS
 from metarl_robot.logs.motor_thrusts import lagged
 from metarl_robot.logs.plausible import FAR, TIMES
 from metarl_robot.logs.position_slopes import half_window_s, slopes
-from metarl_robot.logs.recording import LogError, Recording, Repair
+from metarl_robot.logs.recording import COLLECTIVE, COMMANDED, MEASURED, LogError, Recording, Repair
 from metarl_robot.logs.series import RawLog, Series, finite, rising
 
 Array = NDArray[np.float64]
@@ -113,7 +114,14 @@ class _Flight:
             self._thrusts(time_s, rates),
             tuple(self._repairs),
             force,
+            self._source_of_thrusts(),
         )
+
+    def _source_of_thrusts(self) -> str:
+        place = self._map.rotors
+        if place.quantity == "collective":
+            return COLLECTIVE
+        return MEASURED if place.measured else COMMANDED
 
     def _position(self, at: Array) -> Array:
         times, values = self._timed["position"]
@@ -229,5 +237,5 @@ def _possible(robot: Any, made: Recording) -> Recording:
         return made
     repairs = (*made.repairs, Repair("rows with values far beyond the robot's limits: left out", count))
     force = made.specific_force
-    part = made.time_s[kept], made.q[kept], made.v[kept], made.effort[kept]
-    return Recording(made.source, *part, repairs, None if force is None else force[kept])
+    part = {name: getattr(made, name)[kept] for name in ("time_s", "q", "v", "effort")}
+    return replace(made, **part, repairs=repairs, specific_force=None if force is None else force[kept])

@@ -8,7 +8,7 @@ not hold, are `effects` in robot.yaml. A link's whole inertia stands at the body
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from metarl_robot.logs.recording import LogError
 Array = NDArray[np.float64]
 
 RECORD = "identification.json"
-_WEIGHTS = ("dynamics*.json", "dynamics*.safetensors", "config/*.yaml")
+WEIGHTS = ("dynamics*.json", "dynamics*.safetensors", "config/*.yaml")
 _OF_WHOLE_MODEL = ("inertiafromgeom", "settotalmass", "balanceinertia", "boundmass", "boundinertia")
 """Settings that would change the inertias written out."""
 _SYMMETRIC = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2]])
@@ -40,10 +40,15 @@ def folder_files(found: Identified, document: dict[str, Any]) -> dict[str, bytes
     files = {str(path.relative_to(robot.folder)): path.read_bytes() for path in _kept(robot)}
     return {
         **files,
-        RECORD: (json.dumps(document, indent=2, default=_plain) + "\n").encode(),
+        RECORD: record_text(document),
         "robot.xml": model_text(found).encode(),
         "robot.yaml": description_text(found).encode(),
     }
+
+
+def record_text(document: dict[str, Any]) -> bytes:
+    """The record of an identification."""
+    return (json.dumps(document, indent=2, default=_plain) + "\n").encode()
 
 
 def _plain(value: Any) -> Any:
@@ -58,7 +63,7 @@ def _kept(robot: MjcfRobot) -> list[Path]:
     outside = next((path for path in named if not path.resolve().is_relative_to(robot.folder.resolve())), None)
     if outside is not None:
         raise LogError(f"{robot.model_path}: names {outside}, which is outside its folder: copy it into the folder")
-    return [*named, *(path for pattern in _WEIGHTS for path in sorted(robot.folder.glob(pattern)))]
+    return [*named, *(path for pattern in WEIGHTS for path in sorted(robot.folder.glob(pattern)))]
 
 
 def model_text(found: Identified) -> str:
@@ -131,8 +136,8 @@ def description_text(found: Identified) -> str:
     content = dict(read_yaml(robot.folder / "robot.yaml", LogError))
     content["model"] = "robot.xml"
     content["effects"] = {
-        "coulomb": _rounded(found.z[layout.of("coulomb")]),
-        "motor_strength": _rounded(1.0 + found.z[layout.of("strength")]),
+        "coulomb": rounded(found.z[layout.of("coulomb")]),
+        "motor_strength": rounded(1.0 + found.z[layout.of("strength")]),
     }
     head = (
         f"# Made by metarl log identify from {robot.argument} and recordings of it; {RECORD} has each parameter\n"
@@ -141,5 +146,6 @@ def description_text(found: Identified) -> str:
     return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=150, default_flow_style=None)
 
 
-def _rounded(values: Array) -> list[float]:
+def rounded(values: Sequence[float] | Array) -> list[float]:
+    """Values as they are written."""
     return [float(f"{value:.{_DIGITS}g}") for value in values]

@@ -13,6 +13,9 @@ from metarl_robot.core.errors import MetaRLError
 Array = NDArray[np.float64]
 
 
+MEASURED, COMMANDED, COLLECTIVE = "measured", "commanded", "collective"
+
+
 class LogError(MetaRLError):
     """A log cannot be read, is none of this robot, or holds values that cannot be right."""
 
@@ -35,7 +38,8 @@ class Recording:
     source: file or folder. time_s: (K,) rising, from 0. q: (K, nq). v: (K, dof). effort: (K, nu) generalised force of
     the actuators at each sample, gravity included; of a quadrotor the thrusts that act.
     repairs: in the order in which they were made. specific_force: (K, 3) mean since the last sample [m/s²; body]; None:
-    not measured.
+    not measured. rotors: where a quadrotor's thrusts come from: MEASURED speeds, each rotor's COMMANDED thrust (after
+    the motors' lag, by robot.yaml), or a COLLECTIVE thrust alone.
     """
 
     source: str
@@ -45,6 +49,7 @@ class Recording:
     effort: Array
     repairs: tuple[Repair, ...] = ()
     specific_force: Array | None = None
+    rotors: str = MEASURED
 
     def acting(self, delay_s: float) -> Recording:
         """This recording with efforts at the times at which they act, `delay_s` after their stamps."""

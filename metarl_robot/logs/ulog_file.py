@@ -28,7 +28,7 @@ from metarl_robot.core.robot import Robot
 from metarl_robot.logs.aerial_frames import enu, flu, flu_to_enu
 from metarl_robot.logs.flight_samples import about, cleaned, held, means, since
 from metarl_robot.logs.motor_thrusts import ROTORS, lagged, rotor_order, thrusts_of
-from metarl_robot.logs.recording import LogError, Recording, Repair
+from metarl_robot.logs.recording import COMMANDED, MEASURED, LogError, Recording, Repair
 
 Array = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def read_ulog(robot: Robot, path: Path) -> Recording:
     gyro, force = _imu(log, time_s, repairs)
     if gyro is None:
         raise LogError(log.lacks("body rates", ("sensor_combined", "vehicle_angular_velocity")))
-    effort = _thrusts(robot, log, time_s, repairs)
+    effort, rotors = _thrusts(robot, log, time_s, repairs)
     begin = int(np.searchsorted(time_s, max(log.first_s, time_s[0])))
     if log.damaged:
         repairs.append(Repair("the file is damaged, and read around there", 1))
@@ -65,6 +65,7 @@ def read_ulog(robot: Robot, path: Path) -> Recording:
         effort[rows],
         tuple(repairs),
         None if force is None else force[rows],
+        rotors,
     )
 
 
@@ -162,8 +163,8 @@ def _imu(log: _Topics, time_s: Array, repairs: list[Repair]) -> tuple[Array | No
     return None, None
 
 
-def _thrusts(robot: Robot, log: _Topics, time_s: Array, repairs: list[Repair]) -> Array:
-    """Thrusts (K, 4) [N] that act, in the robot's order: means about each time."""
+def _thrusts(robot: Robot, log: _Topics, time_s: Array, repairs: list[Repair]) -> tuple[Array, str]:
+    """Thrusts (K, 4) [N] that act, in the robot's order: means about each time; and where they come from."""
     for topic, signal in ROTORS.items():
         found = log.find(topic)
         values = None if found is None else signal.of(found[1])
@@ -173,5 +174,6 @@ def _thrusts(robot: Robot, log: _Topics, time_s: Array, repairs: list[Repair]) -
         order = rotor_order(robot, log.parameters)
         thrusts, words = thrusts_of(robot, signal, values[:, order], log.parameters)
         repairs.append(Repair(words, len(time_s)))
-        return held(found[0], thrusts if signal.measured else lagged(robot, found[0], thrusts), time_s)
+        acting = thrusts if signal.measured else lagged(robot, found[0], thrusts)
+        return held(found[0], acting, time_s), MEASURED if signal.measured else COMMANDED
     raise LogError(log.lacks("motor commands", tuple(ROTORS)))
