@@ -37,12 +37,8 @@ def run(
     from metarl_robot.logs.identified_flight_document import flight_document
     from metarl_robot.logs.identified_flight_folder import flight_folder_files
     from metarl_robot.logs.identify_flight import Given, identify_flight, without_lag
-    from metarl_robot.logs.recording import LogError
     from metarl_robot.robots.new_robot.folder import check_free, write_folder
-    from metarl_robot.robots.quadrotor.description import Quadrotor
 
-    if not isinstance(robot, Quadrotor):
-        raise LogError(f"a robot of kind '{robot.kind}' cannot be identified; allowed: arms and quadrotors")
     if folder is not None:
         check_free(folder, force)
     recordings = read_all(without_lag(robot), logs, log_map)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,6 @@ from numpy.typing import NDArray
 from metarl_robot.logs.flight_model import AS_LOGARITHM, FORCES, NAMES, Errors, FlightModel, nominal_values, values_of
 from metarl_robot.logs.most_probable import MOST_ALIKE, TOLERATED, autocorrelation
 from metarl_robot.logs.recording import COLLECTIVE, LogError, Recording
-from metarl_robot.robots.quadrotor.description import Quadrotor
 
 Array = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
@@ -74,7 +74,7 @@ class IdentifiedFlight:
     before the motors' lag.
     """
 
-    robot: Quadrotor
+    robot: Any
     given: Given
     sources: tuple[str, ...]
     start: Array
@@ -112,14 +112,14 @@ class IdentifiedFlight:
         return float(np.mean(identified / nominal))
 
 
-def without_lag(robot: Quadrotor) -> Quadrotor:
+def without_lag(robot: Any) -> Any:
     """The robot whose motors follow at once, as which its recordings are read."""
     description = robot.description.model_copy(update={"motor_time_s": (NO_LAG_S, NO_LAG_S)})
-    return Quadrotor(description, robot.folder)
+    return type(robot)(description, robot.folder)
 
 
 def identify_flight(
-    robot: Quadrotor, recordings: Sequence[Recording], given: Given = Given(), progress: Progress | None = None
+    robot: Any, recordings: Sequence[Recording], given: Given = Given(), progress: Progress | None = None
 ) -> IdentifiedFlight:
     """Identify a quadrotor from recordings of one condition, read as of `without_lag(robot)`.
 
@@ -171,7 +171,7 @@ def _part(recording: Recording, most: int) -> Recording:
     return replace(recording, **first, specific_force=None)
 
 
-def _prior(robot: Quadrotor, given: Given, logs: int) -> tuple[Array, Array]:
+def _prior(robot: Any, given: Given, logs: int) -> tuple[Array, Array]:
     """z_0 and σ (p,)."""
     nominal, weight = nominal_values(robot), robot.mass_kg * 9.81
     start = dict.fromkeys(NAMES, 0.0)

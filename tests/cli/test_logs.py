@@ -53,7 +53,9 @@ def test_an_unusable_recording_ends_with_exit_code_1(made: Made, tmp_path: Path)
 def test_an_evaluation_scores_adapters_beside_rivals(bag: Path, made: Made, tmp_path: Path) -> None:
     files = ["--json", "-", "--figure", str(tmp_path / "eval.svg")]
     path = write_csv(tmp_path / "log.csv", made, default_names(ROBOT), made.q, made.v, made.effort)
-    done = RUNNER.invoke(app, ["log", "eval", "planar2", str(bag), str(path), *files, "--adapters", "none,inertial"])
+    done = RUNNER.invoke(
+        app, ["log", "eval", "planar2", str(bag), str(path), *files, "--adapters", "none,inertial", "--jobs", "1"]
+    )
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     assert list(document["rows"]) == ["nominal", "hold", "least_squares", "ridge", "inertial"]
@@ -69,7 +71,7 @@ def test_an_evaluation_scores_adapters_beside_rivals(bag: Path, made: Made, tmp_
 
 
 def test_the_tables_name_every_predictor(bag: Path) -> None:
-    done = RUNNER.invoke(app, ["log", "eval", "planar2", str(bag)])
+    done = RUNNER.invoke(app, ["log", "eval", "planar2", str(bag), "--jobs", "1"])
     assert done.exit_code == 0, done.output
     for name in ("nominal", "hold", "least_squares", "ridge", "disturbance_observer", "inertial", "last_layer"):
         assert name in done.output
@@ -107,5 +109,5 @@ def test_any_recording_is_drawn(bag: Path, tmp_path: Path) -> None:
 
 
 def test_a_bag_of_another_robot_is_refused(bag: Path) -> None:
-    done = RUNNER.invoke(app, ["log", "eval", "panda", str(bag)])
+    done = RUNNER.invoke(app, ["log", "eval", "panda", str(bag), "--jobs", "1"])
     assert done.exit_code == 2 and "there are: elbow, gripper, shoulder" in " ".join(done.output.split())

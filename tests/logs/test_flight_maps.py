@@ -227,7 +227,9 @@ def test_the_commands_serve_bags(tmp_path: Path, flight: Flight) -> None:
     done = CliRunner().invoke(app, ["log", "check", *arguments, "--json", "-", "--out", str(drawn)])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)[0]["verdict"].startswith("usable") and drawn.stat().st_size > 10_000
-    done = CliRunner().invoke(app, ["log", "eval", *arguments, "--adapters", "last_layer", "--json", "-"])
+    done = CliRunner().invoke(
+        app, ["log", "eval", *arguments, "--adapters", "last_layer", "--jobs", "1", "--json", "-"]
+    )
     assert done.exit_code == 0, done.output
     rows = json.loads(done.stdout)["rows"]
     errors = {name: row["after"][1]["error_percent_of_limit"] for name, row in rows.items()}
