@@ -83,6 +83,9 @@ HIGHWAY = [*TRAIN, "highway-env>=1.12.1,<2"]
 # The bridge to autopilots over MAVLink.
 MAVLINK = ["pymavlink>=2.4.40,<3"]
 
+# The bridge to Crazyflies (GPL; imported by nothing else).
+CRAZYFLIE = ["cflib>=0.1.30,<0.2"]
+
 # Formats of recordings beside rosbag2, MCAP and CSV.
 LOGS = ["pyarrow>=16", "h5py>=3.11", "pyulog>=1.1"]
 
@@ -160,6 +163,7 @@ setup(
         "highway": HIGHWAY,
         "logs": LOGS,
         "mavlink": MAVLINK,
+        "crazyflie": CRAZYFLIE,
         "ray": RAY,
         "view": VIEW,
         "video": VIDEO,
@@ -194,6 +198,7 @@ setup(
         "metarl_robot.robots.quadrotor",
         "metarl_robot.robots.quadrotor.autopilot",
         "metarl_robot.robots.quadrotor.betaflight",
+        "metarl_robot.robots.quadrotor.crazyflie",
         "metarl_robot.robots.quadrotor.features",
         "metarl_robot.ros_nodes",
         "metarl_robot.ros_nodes.arm",

@@ -135,6 +135,13 @@ class AutopilotBridge(ManagedNode):
     def activate(self) -> None:
         self.prefer_me(self._own)
 
+    def deactivate(self) -> None:
+        """A vehicle that follows our setpoints is handed back."""
+        with self._lock:
+            if self._commander.offboard.phase is Phase.ENGAGED:
+                self._commander.offboard.hand_back()
+            self._show()
+
     def cleanup(self) -> None:
         self.close()
         for publisher in (self._odometry_out, self._imu_out, self._acting_out):
@@ -231,6 +238,8 @@ class AutopilotBridge(ManagedNode):
         level = _LEVELS[offboard.phase]
         self._state_out.publish(status_message(self.get_name(), level, text, {"phase": offboard.phase.value}))
         if offboard.phase is Phase.HANDED_BACK:
+            if self._link is not None:
+                self._link.release()
             self.get_logger().warning(f"{text}; setpoints have stopped; {self.get_name()}/engage takes control again")
         else:
             self.get_logger().info(text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between an autopilot bridge and its transport (MAVLink, PX4's topics): our frames and units on both sides."""
+"""Between an autopilot bridge and its transport (MAVLink, PX4's topics, CRTP): our frames and units on both sides."""
 
 from __future__ import annotations
 
@@ -43,6 +43,10 @@ class AutopilotLink(Protocol):
 
     def ask(self, request: Request) -> None:
         """Send a request; the answer is a remark."""
+        ...
+
+    def release(self) -> None:
+        """Control is handed back: no setpoint follows until it is taken again."""
         ...
 
     def tick(self, alive: bool) -> None:

@@ -157,6 +157,9 @@ class MavlinkLink:
             mode = COPTER_GUIDED if self._is_ardupilot else PX4_OFFBOARD
             self._command(mavlink.MAV_CMD_DO_SET_MODE, mavlink.MAV_MODE_FLAG_CUSTOM_MODE_ENABLED, mode)
 
+    def release(self) -> None:
+        """Nothing: the autopilot flies on in another mode."""
+
     def tick(self, alive: bool) -> None:
         now_s = monotonic()
         if alive and now_s - self._beat_s >= HEARTBEAT_S:

@@ -116,6 +116,9 @@ class Px4Link:
         else:
             self._command(kind.VEHICLE_CMD_DO_SET_MODE, CUSTOM_MODE, float(OFFBOARD))
 
+    def release(self) -> None:
+        """Nothing: the autopilot flies on in another mode."""
+
     def tick(self, alive: bool) -> None:
         """Nothing: the proof of life goes with the setpoints."""
 

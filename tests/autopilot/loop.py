@@ -26,6 +26,7 @@ from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
 from tests.autopilot.vehicle import BOOT_S, HOLD, OFFBOARD, POSITION, STEP_S, Vehicle
 
 ROBOT = load_robot("x500", check_model=False)
+USUAL = Settings()
 OURS_S = 1_000_000.0
 _SHORT_S, _LONG_S = 0.05, 5.0  # of real time; no verdict depends on them
 POSE = np.array([1.0, 2.0, 3.0, *rotation.multiply(rotation.from_yaw(0.7), rotation.exp(np.array([0.2, -0.1, 0.0])))])
@@ -77,12 +78,13 @@ class Loop:
     """See the module's docstring.
 
     Arguments:
-        vehicle: the stand-in's.
+        vehicle: the stand-in's, a Vehicle or a firmware of the same shape.
         open_link: makes the bridge's link for (listener, clock).
         open_stand_in: makes the stand-in, which sends and receives.
         spin: lets the link receive, for links without a thread of their own.
         period_steps: steps between two states.
         deliveries: of this loop, in both directions, where the transport counts packets.
+        settings: of the bridge's commander.
 
     Attributes:
         sees, commanding: whether states reach the bridge's parts, and commands of the controller do.
@@ -91,17 +93,18 @@ class Loop:
 
     def __init__(
         self,
-        vehicle: Vehicle,
+        vehicle: Any,
         open_link: Callable[[Loop, Callable[[], int]], Any],
         open_stand_in: Callable[[], Any],
         spin: Callable[[], None] = lambda: None,
         period_steps: int = 1,
         deliveries: Callable[[Loop], tuple[Delivery, ...]] = lambda loop: (),
+        settings: Settings = USUAL,
     ) -> None:
         self.vehicle, self.reference = vehicle, Hover(vehicle.state.q[:3].copy())
         self._spin, self._every = spin, period_steps
-        self.commander = Commander(ROBOT, Settings())
-        self.controller = make_controller(ROBOT, "se3")  # cheap; `check_flight` takes meta_mpc
+        self.commander = Commander(vehicle.robot, settings)
+        self.controller = make_controller(vehicle.robot, "se3")  # cheap; `check_flight` takes meta_mpc
         self.states: list[tuple[int, State]] = []
         self.inertials: list[tuple[int, Inertial]] = []
         self.texts: list[str] = []
@@ -113,6 +116,7 @@ class Loop:
         self.link = open_link(self, lambda: self.clock_ns)
         self._ticked_s, self._taken_ns, self._steps = -1.0, -1, 0
         self._for_state, self._for_setpoint, self._for_delivery = Patience(), Patience(), Patience()
+        self._handed_back = False
         self._deliveries = deliveries(self)
 
     @property
@@ -157,14 +161,24 @@ class Loop:
         self.history[self.clock_ns] = self.vehicle.state
         self._wait()
         self._control()
-        request = self.commander.offboard.poll(self.vehicle.time_s)
-        if request is not None:
-            self.link.ask(request)
-            self._exchange()
+        self._request()
         wanted = self.reference.sample(np.array([self.vehicle.time_s])).q[0, :3]
         off = self.vehicle.state.q[:3] - wanted
         self.errors_m.append(float(np.linalg.norm(off)))
         self.heights_m.append(float(off[2]))
+
+    def _request(self) -> None:
+        """As the bridge does."""
+        offboard = self.commander.offboard
+        request = offboard.poll(self.vehicle.time_s)
+        handed_back = offboard.phase is Phase.HANDED_BACK
+        if handed_back and not self._handed_back:
+            self.link.release()
+        if request is not None:
+            self.link.ask(request)
+        if request is not None or handed_back != self._handed_back:
+            self._exchange()
+        self._handed_back = handed_back
 
     def _exchange(self) -> None:
         """Requests and their answers, while simulated time stands still."""

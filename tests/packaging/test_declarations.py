@@ -26,7 +26,7 @@ from metarl_robot.ros_nodes.messages.package import shipped_names
 
 PYTHONS = ("3.11", "3.12", "3.13")
 ROOMS_OF_EXTRAS = {"ros": "ros_nodes", "train": "learning", "logs": "logs", "ray": "parallel", "view": "view"}
-OPTIONAL = {"px4_msgs", "pymavlink", "franka_msgs", "ur_msgs"}
+OPTIONAL = {"px4_msgs", "pymavlink", "cflib", "franka_msgs", "ur_msgs"}
 """Of bridges to autopilots and drivers alone: of the robot's own release, and of the extra 'mavlink'."""
 FAMILIES = {"gymnasium", "highway-env", "metaworld"}
 """Of the extras train and highway, and of the environment of `make metaworld`: training alone uses sim/families/."""
@@ -103,7 +103,7 @@ def test_what_is_imported_is_declared_where_it_is_needed(root: Path, requirement
     base = names(requirements)
     allowed = {room: base | names(requirements, extra) for extra, room in ROOMS_OF_EXTRAS.items()}
     allowed["ros_nodes"] |= names(requirements, "messages") | DEFINED
-    allowed["ros_nodes"] |= names(requirements, "mavlink")
+    allowed["ros_nodes"] |= names(requirements, "mavlink") | names(requirements, "crazyflie")
     allowed["benchmarks"] = allowed["learning"] | names(requirements, "bench") | {BUILT}
     allowed["sim"] = base | FAMILIES
     allowed["cli"] = allowed.get("cli", base) | names(requirements, "video")
@@ -113,9 +113,8 @@ def test_what_is_imported_is_declared_where_it_is_needed(root: Path, requirement
 
 def test_what_is_declared_is_imported(root: Path, requirements: list[Requirement]) -> None:
     used = {name for _, top in imported(root) for name in distributions(top)}
-    declared = names(requirements).union(
-        *(names(requirements, extra) for extra in ("ros", "messages", "mavlink", "train", "logs", "view", "bench"))
-    )
+    extras = ("ros", "messages", "mavlink", "crazyflie", "train", "logs", "view", "bench")
+    declared = names(requirements).union(*(names(requirements, extra) for extra in extras))
     assert declared - used == set()
 
 
@@ -135,7 +134,7 @@ def test_the_lock_file_pins_everything_that_is_declared(
     locked = {
         canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins if wanted(pin, "", python)
     }
-    extras = ["", "ros", "messages", "mavlink", "train", "games", "highway", "logs", "ray", "view", "dev", "docs"]
+    extras = ["", "ros", "messages", "mavlink", "crazyflie", "train", "games", "highway", "logs", "ray", "view", "dev", "docs"]
     needed = {
         (canonicalize_name(r.name), r.specifier) for r in requirements for extra in extras if wanted(r, extra, python)
     }
