@@ -3,7 +3,8 @@
 
     python -m tests.autopilot.process mavlink udpout:127.0.0.1:14540
 
-It prints its state as JSON, 20 lines a second, and obeys lines of its input: `pilot MODE`, `battery SHARE`.
+It prints its state as JSON, 20 lines a second, and obeys lines of its input: `pilot MODE`, `battery SHARE`, and, of a
+Crazyflie, `take_off HEIGHT`.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Remote:
         self._reader.join()
 
 
-def report(vehicle: Vehicle) -> dict[str, Any]:
+def report(vehicle: Any) -> dict[str, Any]:
     received = vehicle.received_s
     return {
         "time_s": vehicle.time_s, "mode": vehicle.mode, "armed": vehicle.armed, "failsafe": vehicle.failsafe,
@@ -67,28 +68,40 @@ def report(vehicle: Vehicle) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def obey(vehicle: Vehicle) -> None:
+def obey(vehicle: Any) -> None:
     for line in sys.stdin:
         word, value = line.split()
         if word == "pilot":
             vehicle.pilot(value)
         elif word == "battery":
             vehicle.set_battery(float(value))
+        elif word == "take_off":
+            vehicle.take_off(float(value), 1.0)
+
+
+def _made(transport: str, *arguments: str) -> tuple[Any, Any]:
+    """The vehicle and its stand-in."""
+    if transport == "crazyflie":
+        from tests.crazyflie.crtp_stand_in import CrtpStandIn
+        from tests.crazyflie.firmware import Firmware
+
+        crazyflie = Firmware()
+        return crazyflie, CrtpStandIn(crazyflie, int(arguments[0]))
+    vehicle = Vehicle(q=START)
+    if transport == "mavlink":
+        from tests.autopilot.mavlink_stand_in import MavlinkStandIn
+
+        return vehicle, MavlinkStandIn(vehicle, *arguments)
+    from tests.autopilot.px4_stand_in import Px4StandIn
+
+    return vehicle, Px4StandIn(vehicle, *arguments)
 
 
 def main() -> None:
     transport, *arguments = sys.argv[1:]
     with suppress(OSError):  # an autopilot has a processor of its own
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(40))
-    vehicle = Vehicle(q=START)
-    if transport == "mavlink":
-        from tests.autopilot.mavlink_stand_in import MavlinkStandIn
-
-        stand_in: Any = MavlinkStandIn(vehicle, *arguments)
-    else:
-        from tests.autopilot.px4_stand_in import Px4StandIn
-
-        stand_in = Px4StandIn(vehicle, *arguments)
+    vehicle, stand_in = _made(transport, *arguments)
     threading.Thread(target=obey, args=(vehicle,), daemon=True).start()
     begun_s, reported_s = monotonic(), 0.0
     while True:

@@ -28,6 +28,7 @@ from metarl_robot.ros_nodes.bridges.crazyflie_link import CrazyflieLink, Options
 from metarl_robot.sim.payload.body import Payload
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
 from tests.autopilot import loop as checks
+from tests.autopilot.graph import Graph
 from tests.autopilot.loop import OWN_HOLD_S, Delivery, Later, Loop
 from tests.autopilot.vehicle import STEP_S
 from tests.crazyflie.crtp_stand_in import CrtpStandIn
@@ -276,3 +277,28 @@ def test_hover_and_figure_eight_with_payload_and_wind(loop: Callable[..., Loop])
           f"hover thrust {learned:.3f}, true {true:.3f}")  # fmt: skip
     assert takeover < 0.1 and hover < 0.03 and errors.max() < 0.05
     assert vehicle.flying and not vehicle.failsafe and abs(learned - true) < 0.04
+
+
+@pytest.mark.slow
+@pytest.mark.real_time
+def test_the_graph_takes_over_a_hover_and_hands_back_to_a_landing(start: Callable) -> None:
+    port = free_port()
+    graph = Graph(
+        start, "crazyflie_bridge", ("crazyflie", str(port)),
+        bridge="crazyflie", robot="crazyflie", url=f"udp://127.0.0.1:{port}",
+    )  # fmt: skip
+    try:
+        graph.wait_phase("streaming")
+        graph.remote.tell("take_off 0.8")
+        graph.probe.wait(lambda: graph.remote.now["position"][2] > 0.7, "take-off")
+        assert graph.probe.trigger("crazyflie_bridge/engage").success
+        graph.wait_phase("engaged")
+        graph.fly(2.0)
+        assert graph.remote.now["mode"] == "flying" and graph.remote.now["position"][2] > 0.3, graph.remote.now
+        assert graph.probe.trigger("crazyflie_bridge/hand_back").success
+        graph.wait_phase("handed_back")
+        graph.probe.wait(lambda: graph.remote.now["mode"] == "ready", "landing")
+        log = graph.remote.now["log"]
+        assert "high-level landing" in log and "locked" not in log and graph.remote.now["position"][2] < 0.02
+    finally:
+        graph.stop()
