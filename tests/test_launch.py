@@ -296,7 +296,7 @@ def test_a_driver_that_takes_speeds_gets_them_from_a_bridge(commands: str) -> No
     assert executable_of("metarl_robot", "drive_bridge")[-1] == "metarl_robot.ros_nodes.ground.drive_bridge"
 
 
-@pytest.mark.parametrize("bridge", ["mavlink", "px4", "crazyflie"])
+@pytest.mark.parametrize("bridge", ["mavlink", "px4", "crazyflie", "crazyswarm"])
 def test_an_autopilot_is_commanded_by_its_bridge_behind_the_gate(bridge: str) -> None:
     def autopilot(**arguments: str) -> dict[str, NodeSpec]:
         return {str(node.name): node for node in evaluate(find_launch_file("autopilot"), arguments)}

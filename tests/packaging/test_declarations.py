@@ -26,7 +26,7 @@ from metarl_robot.ros_nodes.messages.package import shipped_names
 
 PYTHONS = ("3.11", "3.12", "3.13")
 ROOMS_OF_EXTRAS = {"ros": "ros_nodes", "train": "learning", "logs": "logs", "ray": "parallel", "view": "view"}
-OPTIONAL = {"px4_msgs", "pymavlink", "cflib", "franka_msgs", "ur_msgs"}
+OPTIONAL = {"px4_msgs", "pymavlink", "cflib", "crazyflie_interfaces", "franka_msgs", "ur_msgs"}
 """Of bridges to autopilots and drivers alone: of the robot's own release, and of the extra 'mavlink'."""
 FAMILIES = {"gymnasium", "highway-env", "metaworld"}
 """Of the extras train and highway, and of the environment of `make metaworld`: training alone uses sim/families/."""

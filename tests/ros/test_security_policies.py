@@ -31,6 +31,7 @@ MEASURED = {"mpc_with_gate", "view", "shadow", "drive_bridge", "driver", "payloa
 BRIDGES = {
     "mavlink_bridge": {"url": "udpin:127.0.0.1:24540"},
     "crazyflie_bridge": {"url": "udp://127.0.0.1:24541", "pose_topic": "mocap/pose"},
+    "crazyswarm_bridge": {"crazyflie": "cf231"},
     "betaflight_bridge": {"url": "tcp://127.0.0.1:24542"},
 }
 
@@ -96,7 +97,7 @@ def test_bridges_open_exactly_what_their_policy_allows() -> None:
     processes = []
     try:
         for name, parameters in BRIDGES.items():
-            robot = "crazyflie" if name == "crazyflie_bridge" else "x500"
+            robot = "crazyflie" if name.startswith("crazy") else "x500"
             given = [part for each in {"robot": robot, **parameters}.items() for part in ("-p", ":=".join(each))]
             command = [sys.executable, "-m", f"metarl_robot.ros_nodes.bridges.{name}", "--ros-args", *given]
             processes.append(subprocess.Popen(command, env=environment))

@@ -39,6 +39,8 @@ Array = NDArray[np.float64]
 LEAST_PWM, MOST_PWM, FULL_PWM = 1000, 60000, 65535
 RATE_MODE = {"flightmode.stabModeRoll": 0, "flightmode.stabModePitch": 0, "flightmode.stabModeYaw": 0}
 """Parameters of the firmware with which roll and pitch of a setpoint are rates."""
+USUAL_MODE = {"flightmode.stabModeRoll": 1, "flightmode.stabModePitch": 1, "flightmode.stabModeYaw": 0}
+"""Their values of delivery: roll and pitch are angles."""
 
 STATE_LOG = (
     ("stateEstimateZ.x", "int16_t"), ("stateEstimateZ.y", "int16_t"), ("stateEstimateZ.z", "int16_t"),
