@@ -134,7 +134,8 @@ def test_the_lock_file_pins_everything_that_is_declared(
     locked = {
         canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins if wanted(pin, "", python)
     }
-    extras = ["", "ros", "messages", "mavlink", "crazyflie", "train", "games", "highway", "logs", "ray", "view", "dev", "docs"]
+    more = "ros messages mavlink crazyflie train games highway logs ray view dev docs"
+    extras = ["", *more.split()]
     needed = {
         (canonicalize_name(r.name), r.specifier) for r in requirements for extra in extras if wanted(r, extra, python)
     }
