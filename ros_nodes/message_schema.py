@@ -12,18 +12,22 @@ from metarl_robot.core.errors import MetaRLError
 
 _PRIMITIVE = re.compile(r"^(bool|byte|char|float32|float64|u?int(8|16|32|64)|w?string)(<=\d+)?$")
 _SEPARATOR = "=" * 80
+_TYPE = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*")
 
 
 class SchemaError(MetaRLError):
-    """A message type's definition is not installed."""
+    """A type has no definition that can be stored."""
 
 
 def message_definition(type_name: str) -> str:
     """Definition of `package/msg/Name`, followed by those of the types it uses, each after a separator.
 
     Raises:
-        SchemaError: the type, or one that it uses, is not installed.
+        SchemaError: it is no message's type, such as `package/action/Name_Feedback`; or the type, or one that it uses,
+            is not installed.
     """
+    if not _TYPE.fullmatch(type_name):
+        raise SchemaError(f"not a message type: '{type_name}'; must be like std_msgs/msg/String")
     texts: dict[str, str] = {}
     _collect(type_name, texts)
     head, *rest = texts

@@ -19,6 +19,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
+from rclpy.topic_or_service_is_hidden import topic_or_service_is_hidden
 from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.core.robot import load_robot
@@ -128,8 +129,11 @@ class RecorderNode(ManagedNode):
                 self._record(recording, topic, types[0], _matching_qos(offered), offered)
 
     def _concerns(self, topic: str) -> bool:
-        """Whether a topic is below this node's namespace, or at the root and below none."""
-        return topic.startswith(f"{self.get_namespace().rstrip('/')}/") or topic.count("/") == 1
+        """Whether a topic is below this node's namespace, or at the root and below none; hidden ones, as those of
+        actions, are left out, as by rosbag2.
+        """
+        near = topic.startswith(f"{self.get_namespace().rstrip('/')}/") or topic.count("/") == 1
+        return near and not topic_or_service_is_hidden(topic)
 
     def _record(
         self, recording: Recording, topic: str, type_name: str, qos: QoSProfile, offered: Sequence[QoSProfile]

@@ -143,6 +143,8 @@ def test_message_definitions_contain_what_they_use() -> None:
     assert "float64[] effort" in text and "MSG: std_msgs/Header" in text and "MSG: builtin_interfaces/Time" in text
     with pytest.raises(SchemaError, match="no_such_msgs/msg/Thing"):
         message_definition("no_such_msgs/msg/Thing")
+    with pytest.raises(SchemaError, match="not a message type: 'control_msgs/action/FollowJointTrajectory_Feedback'"):
+        message_definition("control_msgs/action/FollowJointTrajectory_Feedback")
 
 
 @pytest.mark.parametrize("stamp_ns", [-1, -(10**30), 2**63, 10**30, (2**31 - 1) * 10**9 + 2**32 - 1])
