@@ -8,7 +8,10 @@ controller meets the obstacle with only the stiffness of its tracking, and no fo
 the robot moves is compensated (free_force.py). Meanwhile a second filter starts from the prior. The hold ends
 
 - when the new estimate gives the same residual as the held model: the contact has ended; the held model is kept;
-- when the robot has moved, and a possible explanation has lasted: the model was wrong; the new one is kept.
+- when the robot has moved, and a possible explanation has lasted: the model was wrong; the new one is kept;
+- when the force brakes all joints as friction does (dissipating_force.py): the new estimate is kept as it is.
+
+While a filter holds its prior after a restart, it has no model, and no earlier model is held.
 
 A force that a context can explain is attributed to it: a downward push to a payload. When it ends, the earlier model is
 a hypothesis of the filter and returns at once. Where the best explanation is impossible, but a payload may have been
@@ -20,11 +23,13 @@ put down, the filter continues without the payload, because its mass was estimat
 from __future__ import annotations
 
 from collections import deque
+from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.contact_state import ContactState
+from metarl_robot.adaptation.dissipating_force import DissipatingForce
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.filter_algebra import Belief
 from metarl_robot.adaptation.free_force import FreeForce
@@ -79,6 +84,11 @@ UNEXPLAINED_S = 5.0
 MOVED_S = 0.1
 """Motion that distinguishes a model error from a contact: the distance at full speed in this time."""
 
+FRICTION_CHANGE, FRICTION_FADES_S = 2.0, 10.0
+"""After a hold that was friction, forces up to FRICTION_CHANGE times this friction are no contact: a reversal changes
+it by as much. The bound falls by a factor e within FRICTION_FADES_S, in which the filter learns the friction.
+"""
+
 
 class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
     """Adapter: a momentum filter that holds its last model while an external wrench acts.
@@ -94,11 +104,13 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
 
     def __init__(self, inner: MomentumFilter, spare: MomentumFilter, velocity_limit: Array) -> None:
         self.inner, self._spare, self._velocity_limit = inner, spare, velocity_limit
+        self._friction = np.zeros(len(velocity_limit))
         self._least_felt = LEAST_FELT * inner.disturbance_scale
         self._forget()
 
     def reset(self) -> None:
         self.inner.reset()
+        self._friction = np.zeros(len(self._velocity_limit))
         self._forget()
 
     def _forget(self) -> None:
@@ -125,6 +137,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
         self._rest.update(state, effort, dt)
+        self._friction = self._friction * exp(-dt / FRICTION_FADES_S)
         if self.external_wrench:
             self._wait(state, effort, dt)
         else:
@@ -173,6 +186,9 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
     def _judge(self, state: State, effort: Array, dt: float) -> None:
         """Store a lasting model; hold it where the present one is impossible or does not explain the force."""
         inner, models = self.inner, self._models
+        if inner.restarting:
+            self._models, self._felt_s = LastingModels(), 0.0
+            return
         possible = inner.possible or not self._acts(state, effort)
         if inner.hypotheses > 0 or not possible:
             models.changed()
@@ -233,7 +249,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         size = self._size_at_rest(model, state, effort)
         if size < FELT_AT_REST:
             return False
-        force = self._felt_beyond(model, state, effort)
+        force = self._beyond_friction(self._felt_beyond(model, state, effort))
         other = self.inner.unexplained(force, model, state, effort, bodies_only=True)
         least = max(FELT_AT_REST, DRIVES_SHARE * size)
         return _norm(self._rest.driving(other) / self._unit(self.inner)) >= least
@@ -249,8 +265,13 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         own = now is self.inner
         felt = self._felt_beyond(model, state, effort) if own else now.felt_beyond(model, state, effort)
         unit = self._unit(now)
+        felt = self._beyond_friction(felt)
         least = FELT_SLOW if self._rest.slow else max(FELT, FELT_SHARE * _norm(felt / unit))
         return _norm(felt / unit) >= FELT and _norm(now.unexplained(felt, model, state, effort) / unit) >= least
+
+    def _beyond_friction(self, force: Array) -> Array:
+        """Part (n,) of a force that friction, as found in the last hold, does not explain [Nm]."""
+        return np.asarray(force - np.clip(force, -self._friction, self._friction))
 
     def _unit(self, now: MomentumFilter) -> Array:
         """Unit (n,) in which a force is judged [Nm]."""
@@ -258,6 +279,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
 
     def _hold(self, model: Belief, state: State, effort: Array, dt: float) -> None:
         self.external_wrench, self._free = True, FreeForce(len(self._velocity_limit))
+        self._dissipating = DissipatingForce(self._velocity_limit)
         self._undecided.end()
         self._withheld = np.zeros(len(effort))
         self._models.changed()
@@ -282,6 +304,9 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         self._contact.hold(held.pushed(state, effort, dt), dt)
         held.follow(state, effort, dt, self._free.update(self._contact.force, state.v, dt))
         fresh.advance(state, effort, dt)
+        if self._dissipating.update(self._contact.force, self._unit(held), state.v, dt):
+            self._end_as_friction()
+            return
         self._moved_s += float(np.max(np.abs(state.v) / self._velocity_limit)) * dt
         explained = fresh.hypotheses == 0 and fresh.possible
         self._explained_s = self._explained_s + dt if explained else 0.0
@@ -303,6 +328,11 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
                 self._accept()
         elif fresh.hypotheses == 0 and not fresh.possible:
             self._begin(state, effort, dt)
+
+    def _end_as_friction(self) -> None:
+        """The held force is friction: continue with the new model, whether or not it explains the force already."""
+        self._friction = np.maximum(self._friction, FRICTION_CHANGE * self._dissipating.size)
+        self._accept()
 
     def _accept(self) -> None:
         """Continue with the new model. The held one may return: a push that moves the robot ends, too."""

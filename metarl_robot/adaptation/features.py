@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -102,6 +103,7 @@ class FeatureGroup(Protocol):
     bounded: whether `possible` can be False.
     constant: whether the entries are constant but for jumps, such as a rigid payload's.
     heavy_tailed: whether the entries of real robots often lie far outside the prior; it is then widened soon.
+    limits: least and largest value that the filter gives to an entry.
     """
 
     names: tuple[str, ...]
@@ -114,6 +116,7 @@ class FeatureGroup(Protocol):
     bounded: bool
     constant: bool
     heavy_tailed: bool
+    limits: tuple[float, float]
 
     def design(self, xi: Xi) -> Array:
         """Φ (N, n, k)."""
@@ -181,6 +184,7 @@ class BaseGroup:
     """
 
     sudden = removable = nuisance = in_dynamics = bounded = constant = heavy_tailed = False
+    limits = (-inf, inf)
 
     def __init__(self, dof: int, names: tuple[str, ...], nu: int | None = None) -> None:
         self._dof, self._nu = dof, dof if nu is None else nu
@@ -250,6 +254,11 @@ class FeatureMap:
     def forgotten(self) -> Array:
         """Share (n_z,) of the prior's standard deviation towards which each entry is forgotten."""
         return np.where(self._each(lambda group: group.constant), CONSTANT_SHARE, 1.0)
+
+    @property
+    def limits(self) -> Array:
+        """Least and largest value (2, n_z) of each entry."""
+        return np.array([group.limits for group in self.groups for _ in group.names]).reshape(-1, 2).T
 
     @property
     def sudden(self) -> NDArray[np.bool_]:

@@ -100,6 +100,7 @@ class MomentumFilter:
         n, k, tuning = self._n, features.size, self._tuning
         self._features, self._prior, self._z = features, prior, slice(4 * n, 4 * n + k)
         prior_std = np.sqrt(np.diagonal(prior.covariance)) + 1e-12
+        self._limits = features.limits
         self._different = DIFFERENT_SIGMAS * prior_std
         self._machine = Machine(prior, self._unfamiliar_prior, features.heavy_tailed, self._z.start)
         self._changes = BeliefChanges(n, prior, self._unfamiliar_prior or prior, tuning.drift_initial)
@@ -212,6 +213,11 @@ class MomentumFilter:
     def restarts(self) -> int:
         """Number of returns to the prior since the reset."""
         return self._restarts.count
+
+    @property
+    def restarting(self) -> bool:
+        """Whether the context is held at its prior after a restart: neither is a model of the robot."""
+        return self._restarts.holding
 
     @property
     def widenings(self) -> int:
@@ -485,6 +491,9 @@ class MomentumFilter:
     def _keep_plausible(self, state: State, effort: Array, dt: float) -> None:
         """Widen a prior that is too narrow; start over from an estimate that has diverged."""
         scale = self._machine.scale
+        within = np.minimum(np.maximum(self._context, self._limits[0]), self._limits[1])
+        for entry in np.flatnonzero(within != self._context).tolist():
+            self._changes.limited(self.belief, entry, within[entry])
         if self._restarts.holding:
             if self._restarts.held(dt) or not np.isfinite(self.belief.mean).all():
                 self._return_to_prior()

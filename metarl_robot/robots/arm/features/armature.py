@@ -7,6 +7,7 @@ A torque measured on the link side does not accelerate the rotors (λ = -1). The
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,22 @@ PRIOR_STD, UNFAMILIAR_STD = 0.02, 0.5
 With 0.1 instead of 0.02, torque ripple was taken for rotor inertia, and tracking was 1.5 times worse.
 """
 
+MOST_OF_INERTIA = 0.5
+"""Largest λ I of a joint, as a share of its nominal inertia at home: the loop gain follows M + λ I.
+
+Static and Stribeck friction of a machine unlike the training machines was taken for λ = 3 to 5, and the arm oscillated,
+14 mm off.
+"""
+
 
 class ArmatureFeatures(BaseGroup):
-    """Relative error of the nominal armature (n,) [kg m²], the same for all joints."""
+    """Relative error of the nominal armature (n,) [kg m²], the same for all joints. most: largest error."""
 
     constant = True
 
-    def __init__(self, armature: Array) -> None:
+    def __init__(self, armature: Array, most: float = inf) -> None:
         super().__init__(len(armature), ("armature_error",))
+        self.limits = (-inf, most)
         self._armature, self._impulse = armature, np.zeros((len(armature), 1))
 
     def design(self, xi: Xi) -> Array:
@@ -58,7 +67,10 @@ class ArmatureFeatures(BaseGroup):
 
 
 def _build(robot: Arm, dynamics: Any, checkpoint: Any) -> ArmatureFeatures:
-    return ArmatureFeatures(np.array(robot.mj_model.dof_armature, dtype=np.float64).reshape(robot.dof))
+    armature = np.array(robot.mj_model.dof_armature, dtype=np.float64).reshape(robot.dof)
+    inertia = np.diagonal(dynamics.mass_matrix(robot.home))
+    most = np.min(MOST_OF_INERTIA * inertia / np.maximum(armature, 1e-12))
+    return ArmatureFeatures(armature, float(most))
 
 
 SPEC = FeatureSpec(

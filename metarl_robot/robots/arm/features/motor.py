@@ -17,6 +17,9 @@ DESCRIBED_STD = 0.115
 UNFAMILIAR = 0.5
 """Standard deviation on machines unlike the training machines, as a share of that in training."""
 
+MOST = 0.3
+"""Largest |ε|: half more than in training. The loop gain follows 1 / (1 + ε)."""
+
 
 def motor_names(dof: int) -> tuple[str, ...]:
     """Names of the coefficients, (dof,)."""
@@ -25,6 +28,8 @@ def motor_names(dof: int) -> tuple[str, ...]:
 
 class MotorFeatures(BaseGroup):
     """Motor strength 1 + ε per joint."""
+
+    limits = (-MOST, MOST)
 
     def __init__(self, dof: int) -> None:
         super().__init__(dof, motor_names(dof))
