@@ -38,7 +38,6 @@ class MessageOptions:
     dynamic_joint_states: bool = False
     odometry_frame: str = ""
     localiser_topic: str = ""
-    localiser_correction_s: float = 0.3
     use_imu: bool = False
     frame_prefix: str = ""
 
@@ -92,9 +91,6 @@ class SensorParameters(BaseModel):
         "",
         description="ground vehicles: topic of a localiser's poses (geometry_msgs/PoseWithCovarianceStamped, such as "
         "amcl_pose) in world_frame, which correct odometry's drift; empty: none",
-    )
-    localiser_correction_s: float = fixed(
-        0.3, ge=0.01, le=10.0, description="time constant with which odometry's drift is corrected [s]"
     )
     use_imu: bool = fixed(
         False,

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A localiser's poses correct the odometry of a ground vehicle (robots/ground/localisation.py).
 
-With use_imu, an IMU shows the motion that slipping wheels do not (robots/ground/inertial_odometry.py).
+The motion that slipping wheels do not show is found with an IMU (use_imu; robots/ground/inertial_odometry.py), else by
+the poses alone (slip_odometry.py).
 
     topic (as launched)              type                             from → to
     localiser_topic                  geometry_msgs/PoseWithCovarianceStamped  localiser → mpc, gate, drive bridge: pose
@@ -14,7 +15,6 @@ One subscription takes the former, another one the latter; a pose that comes on 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -26,9 +26,9 @@ from rclpy.subscription import Subscription
 from metarl_robot.core import rotation
 from metarl_robot.core.signals import State
 from metarl_robot.core.tables import NANOSECONDS
-from metarl_robot.robots.ground.heading import turns
 from metarl_robot.robots.ground.inertial_odometry import InertialOdometry
-from metarl_robot.robots.ground.localisation import Localisation
+from metarl_robot.robots.ground.localisation import CORRECTION_S, Localisation
+from metarl_robot.robots.ground.slip_odometry import SlipOdometry
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, time_message
 from metarl_robot.ros_nodes.frames import Frame
@@ -55,8 +55,9 @@ class Localiser:
     def __init__(self, node: Node, world: Frame, options: MessageOptions, stamp: Stamp) -> None:
         self._node, self._world, self._stamp = node, world, stamp
         self._topic = options.localiser_topic
-        self._localisation = Localisation(options.localiser_correction_s)
+        self._localisation = Localisation(CORRECTION_S)
         self._inertial = InertialOdometry(self._localisation) if options.use_imu else None
+        self._slipping = SlipOdometry(self._localisation)
 
     def subscribe(self) -> list[Subscription]:
         unheard = SubscriptionEventCallbacks(incompatible_qos=lambda _: None, use_default_callbacks=False)
@@ -87,8 +88,9 @@ class Localiser:
         return found
 
     def _by_odometry(self, stamp_ns: int, state: State) -> State | None:
-        q = self._localisation.odometry(stamp_ns / NANOSECONDS, state.q)
-        return None if q is None else replace(state, q=q, v=turns(q[2] - state.q[2]) @ state.v)
+        if (why := number_problem(state.q, state.v)) is not None:
+            raise UnusableError(why, f"odometry: {ADVICE[why]}")
+        return self._slipping.corrected(stamp_ns / NANOSECONDS, state)
 
     def _by_imu(self, stamp_ns: int, state: State) -> State | None:
         assert self._inertial is not None

@@ -10,7 +10,7 @@ the angle δ of the steering servo, without the offset that nobody knows,
 integrated to a pose. A localiser gives poses every LOCALISER_PERIOD_S, LOCALISER_LATE_S late, with the task's noise of
 position and yaw. An IMU, level at the vehicle's reference point, gives the yaw rate and the mean specific force
 Rᵀ (Δv / Δt - g) since the last measurement. States are those that a node makes of these messages: by
-robots/ground/inertial_odometry.py with an IMU, else by localisation.py. Over ROS 2 the nodes do it themselves: the
+robots/ground/inertial_odometry.py with an IMU, else by slip_odometry.py. Over ROS 2 the nodes do it themselves: the
 plant then gives the sensors' own values.
 """
 
@@ -27,6 +27,7 @@ from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
 from metarl_robot.robots.ground.heading import turns
 from metarl_robot.robots.ground.inertial_odometry import InertialOdometry
 from metarl_robot.robots.ground.localisation import CORRECTION_S, Localisation
+from metarl_robot.robots.ground.slip_odometry import SlipOdometry
 from metarl_robot.sim.ground.task import GroundTask
 
 Array = NDArray[np.float64]
@@ -84,7 +85,7 @@ class WheelSensors:
 
     def restart(self) -> None:
         self._localisation = Localisation(CORRECTION_S)
-        self._inertial = InertialOdometry(self._localisation)
+        self._inertial, self._slipping = InertialOdometry(self._localisation), SlipOdometry(self._localisation)
         self._late: deque[tuple[float, Array]] = deque()
         self._next_s = -np.inf
         self._last: tuple[float, Moment] | None = None
@@ -95,13 +96,9 @@ class WheelSensors:
         measured = self.measure(time_s, now, task, noise, rng)
         for age_s, pose in self.poses:
             self._localisation.localised(time_s - age_s, pose)
-        if task.imu:
-            corrected = self._inertial.corrected(time_s, measured)
-            assert corrected is not None
-            return corrected
-        q = self._localisation.odometry(time_s, measured.q)
-        assert q is not None
-        return State(q, turns(q[2] - measured.q[2]) @ measured.v)
+        corrected = (self._inertial if task.imu else self._slipping).corrected(time_s, measured)
+        assert corrected is not None
+        return corrected
 
     def measure(self, time_s: float, now: Moment, task: GroundTask, noise: Array, rng: np.random.Generator) -> State:
         """Pose and twist of the wheels at a measurement's time [s]. noise: (6,) of pose and velocity.

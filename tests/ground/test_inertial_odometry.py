@@ -173,12 +173,13 @@ def driven(task: GroundTask) -> tuple[Array, Array]:
     return errors(pairs[100:])
 
 
-def test_simulated_wheels_slip_and_an_imu_shows_it() -> None:
-    ice = GroundTask(friction=0.5, slope_rad=np.array([0.05, 0.0]), wheel_odometry=True, position_noise_m=0.003)
-    imu = replace(ice, imu=True, accelerometer_bias_m_s2=BIAS, accelerometer_noise_m_s2=0.3, gyro_bias_rad_s=0.01)
-    (by_wheels, wheels), (by_imu, inertial) = driven(ice), driven(imu)
-    assert rms(by_wheels)[:2].max() > 3.0 * rms(by_imu)[:2].max() and rms(by_imu)[:2].max() < 0.03
-    assert rms(wheels)[1] > 3.0 * rms(inertial)[1] and rms(inertial)[1] < 0.15
+@pytest.mark.parametrize("imu", [False, True])
+def test_side_slip_of_a_simulated_vehicle_is_found_with_and_without_an_imu(imu: bool) -> None:
+    task = GroundTask(friction=0.5, slope_rad=np.array([0.05, 0.0]), wheel_odometry=True, position_noise_m=0.003)
+    if imu:
+        task = replace(task, imu=True, accelerometer_bias_m_s2=BIAS, accelerometer_noise_m_s2=0.3, gyro_bias_rad_s=0.01)
+    pose, velocity = driven(task)
+    assert rms(pose)[:2].max() < 0.03 and rms(velocity)[1] < 0.15
 
 
 def test_lasting_errors_of_inertial_odometry_are_no_changes_and_friction_is_learned() -> None:

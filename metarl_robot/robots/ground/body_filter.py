@@ -5,32 +5,63 @@ Errors of tyre forces, steering and load turn with the vehicle. After each sampl
 e, their covariances and the missed force are therefore turned with the estimated heading, and in a plan with the
 heading of each knot.
 
+Friction shows under slip only: it is forgotten within FRICTION_S. Errors that last scale all noise levels
+(lasting_error.py).
+
 States with a specific force come from inertial odometry (inertial_odometry.py), whose errors last: other noise levels
 apply (filter_tuning.py), and control gets its position as it is.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.filter_algebra import Belief
+from metarl_robot.adaptation.filter_tuning import FilterTuning
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
-from metarl_robot.adaptation.noise_model import NoiseModel
-from metarl_robot.core.signals import State
+from metarl_robot.adaptation.momentum_step import Sample
+from metarl_robot.core.signals import Context, State
+from metarl_robot.robots.ground.context_names import FRICTION
 from metarl_robot.robots.ground.filter_tuning import inertial
 from metarl_robot.robots.ground.heading import turns
+from metarl_robot.robots.ground.lasting_error import MOST, LastingError, LevelledAlarm
 
 Array = NDArray[np.float64]
+
+FRICTION_S = 10.0
+"""Time constant with which friction is forgotten: it shows under slip only, and may change unseen until then."""
 
 
 class BodyFilter(MomentumFilter):
     """See the module's docstring."""
 
+    _noise: LastingError
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._whiteness: Any = LevelledAlarm(self._whiteness, lambda: self._noise.level)
+
     def reset(self) -> None:
         super().reset()
-        self._inertial = False
+        self._inertial, self._noise = False, self._noise_of(self._tuning)
+
+    def _sample(self, state: State, effort: Array, dt: float) -> Sample:
+        sample = super()._sample(state, effort, dt)
+        if FRICTION in self._features.names:
+            self._algebra.forgetting_s[self._features.names.index(FRICTION)] = FRICTION_S
+        return sample
+
+    @property
+    def context(self) -> Context:
+        """See Adapter. While the context is held at the prior's mean, its deviations are the prior's."""
+        found = super().context
+        if not self._restarts.holding:
+            return found
+        return Context(found.names, found.mean, np.sqrt(self._prior.covariance.diagonal()))
 
     def advance(self, state: State, effort: Array, dt: float) -> None:
         before = self.belief.position[2] if self._started else state.q[2]
@@ -51,8 +82,13 @@ class BodyFilter(MomentumFilter):
         by_imu = state.specific_force is not None
         if by_imu is not self._inertial:
             self._inertial, tuning = by_imu, inertial(self._tuning) if by_imu else self._tuning
-            self._noise = NoiseModel(tuning, self._dynamics, self._compiled)
+            self._noise = self._noise_of(tuning)
             self._noise.start(state)
+
+    def _noise_of(self, tuning: FilterTuning) -> LastingError:
+        """Inertial odometry has known levels, and an observer without features nothing that errors may spoil."""
+        most = MOST if self._features.size and not self._inertial else 1.0
+        return LastingError(tuning, self._dynamics, self._compiled, most)
 
     def _turn(self, belief: Belief, turn: Array) -> None:
         """Turn d and e and their covariances, in place."""
