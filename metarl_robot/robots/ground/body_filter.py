@@ -47,7 +47,8 @@ class BodyFilter(MomentumFilter):
 
     def reset(self) -> None:
         super().reset()
-        self._inertial, self._noise = False, self._noise_of(self._tuning)
+        self._inertial = False
+        self._noise = self._noise_of(self._tuning)
 
     def _sample(self, state: State, effort: Array, dt: float) -> Sample:
         sample = super()._sample(state, effort, dt)
@@ -86,7 +87,7 @@ class BodyFilter(MomentumFilter):
             self._noise.start(state)
 
     def _noise_of(self, tuning: FilterTuning) -> LastingError:
-        """Inertial odometry has known levels, and an observer without features nothing that errors may spoil."""
+        """Inertial odometry has known levels; an observer without features has nothing that errors spoil."""
         most = MOST if self._features.size and not self._inertial else 1.0
         return LastingError(tuning, self._dynamics, self._compiled, most)
 
