@@ -36,6 +36,7 @@ from metarl_robot.adaptation.free_force import FreeForce
 from metarl_robot.adaptation.lasting_models import REMEMBERED, LastingModels
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.adaptation.resting_robot import RestingRobot
+from metarl_robot.adaptation.reversals import Reversals
 from metarl_robot.adaptation.undecided_force import UndecidedForce
 from metarl_robot.adaptation.wrapped import WrappedAdapter
 from metarl_robot.core.external_force import Contact, ExternalForce
@@ -104,13 +105,13 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
 
     def __init__(self, inner: MomentumFilter, spare: MomentumFilter, velocity_limit: Array) -> None:
         self.inner, self._spare, self._velocity_limit = inner, spare, velocity_limit
-        self._friction = np.zeros(len(velocity_limit))
+        self._friction, self._reversals = np.zeros(len(velocity_limit)), Reversals(velocity_limit)
         self._least_felt = LEAST_FELT * inner.disturbance_scale
         self._forget()
 
     def reset(self) -> None:
         self.inner.reset()
-        self._friction = np.zeros(len(self._velocity_limit))
+        self._friction, self._reversals = np.zeros(len(self._velocity_limit)), Reversals(self._velocity_limit)
         self._forget()
 
     def _forget(self) -> None:
@@ -138,6 +139,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
     def update(self, state: State, effort: Array, dt: float) -> Context:
         self._rest.update(state, effort, dt)
         self._friction = self._friction * exp(-dt / FRICTION_FADES_S)
+        self._reversals.update(state.v, dt)
         if self.external_wrench:
             self._wait(state, effort, dt)
         else:
@@ -249,7 +251,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         size = self._size_at_rest(model, state, effort)
         if size < FELT_AT_REST:
             return False
-        force = self._beyond_friction(self._felt_beyond(model, state, effort))
+        force = self._beyond_friction(self._felt_beyond(model, state, effort), state.v)
         other = self.inner.unexplained(force, model, state, effort, bodies_only=True)
         least = max(FELT_AT_REST, DRIVES_SHARE * size)
         return _norm(self._rest.driving(other) / self._unit(self.inner)) >= least
@@ -265,13 +267,14 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         own = now is self.inner
         felt = self._felt_beyond(model, state, effort) if own else now.felt_beyond(model, state, effort)
         unit = self._unit(now)
-        felt = self._beyond_friction(felt)
+        felt = self._beyond_friction(felt, state.v)
         least = FELT_SLOW if self._rest.slow else max(FELT, FELT_SHARE * _norm(felt / unit))
         return _norm(felt / unit) >= FELT and _norm(now.unexplained(felt, model, state, effort) / unit) >= least
 
-    def _beyond_friction(self, force: Array) -> Array:
-        """Part (n,) of a force that friction, as found in the last hold, does not explain [Nm]."""
-        return np.asarray(force - np.clip(force, -self._friction, self._friction))
+    def _beyond_friction(self, force: Array, v: Array) -> Array:
+        """Part (n,) of a force [Nm] that neither a reversal nor friction as found in the last hold explains."""
+        left = self._reversals.without_friction(force, v)
+        return np.asarray(left - np.clip(left, -self._friction, self._friction))
 
     def _unit(self, now: MomentumFilter) -> Array:
         """Unit (n,) in which a force is judged [Nm]."""
