@@ -251,30 +251,36 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         size = self._size_at_rest(model, state, effort)
         if size < FELT_AT_REST:
             return False
-        force = self._beyond_friction(self._felt_beyond(model, state, effort), state.v)
+        force = self._beyond_friction(self._felt_beyond(model, state, effort))
         other = self.inner.unexplained(force, model, state, effort, bodies_only=True)
         least = max(FELT_AT_REST, DRIVES_SHARE * size)
         return _norm(self._rest.driving(other) / self._unit(self.inner)) >= least
 
     def _feels(self, state: State, effort: Array) -> bool:
-        """Whether a force acts that no change of a lasting model explains."""
+        """Whether a force acts that neither a change of a lasting model nor a reversal explains."""
         known = self._models.known
-        return bool(known) and all(self._unexplained(self.inner, model, state, effort) for model in known)
+        return bool(known) and all(
+            self._unexplained(self.inner, model, state, effort)
+            and self._unexplained(self.inner, model, state, effort, reversals=True)
+            for model in known
+        )
 
-    def _unexplained(self, now: MomentumFilter, model: Belief, state: State, effort: Array) -> bool:
+    def _unexplained(
+        self, now: MomentumFilter, model: Belief, state: State, effort: Array, reversals: bool = False
+    ) -> bool:
+        """Whether a force acts that no change of a model explains. reversals: nor friction that changes its sign."""
         if not now.differs(model, self._least_felt):
             return False
         own = now is self.inner
         felt = self._felt_beyond(model, state, effort) if own else now.felt_beyond(model, state, effort)
         unit = self._unit(now)
-        felt = self._beyond_friction(felt, state.v)
+        felt = self._beyond_friction(self._reversals.without_friction(felt, state.v) if reversals else felt)
         least = FELT_SLOW if self._rest.slow else max(FELT, FELT_SHARE * _norm(felt / unit))
         return _norm(felt / unit) >= FELT and _norm(now.unexplained(felt, model, state, effort) / unit) >= least
 
-    def _beyond_friction(self, force: Array, v: Array) -> Array:
-        """Part (n,) of a force [Nm] that neither a reversal nor friction as found in the last hold explains."""
-        left = self._reversals.without_friction(force, v)
-        return np.asarray(left - np.clip(left, -self._friction, self._friction))
+    def _beyond_friction(self, force: Array) -> Array:
+        """Part (n,) of a force that friction, as found in the last hold, does not explain [Nm]."""
+        return np.asarray(force - np.clip(force, -self._friction, self._friction))
 
     def _unit(self, now: MomentumFilter) -> Array:
         """Unit (n,) in which a force is judged [Nm]."""
