@@ -140,8 +140,9 @@ def _listed(profile: ElementTree.Element, group: str, right: str) -> frozenset[s
     return frozenset(str(each.text) for box in boxes for each in box)
 
 
-def main(names: Sequence[str]) -> int:
-    """Print the policy of nodes, each a process of its own."""
+def main(names: Sequence[str] | None = None) -> int:
+    """Print the policy of nodes, each a process of its own. names: by default those of the command line."""
+    names = sys.argv[1:] if names is None else names
     rclpy.init()
     observer = rclpy.create_node("security_policy")
     spin = partial(rclpy.spin_once, observer, timeout_sec=0.1)
@@ -157,4 +158,4 @@ def main(names: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main())
