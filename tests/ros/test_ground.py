@@ -342,5 +342,5 @@ def test_it_follows_its_course_in_lockstep_through_the_gate(
     assert (len(poses) > 100 and len(slips) > 400) if by_imu else not poses + slips
     if controller == "meta_mpc":
         friction, std = terrain[-1].value("friction_ratio", "mean"), terrain[-1].value("friction_ratio", "std")
-        assert 0.0 < std < 0.3 and abs(friction - ROBOT.friction) < 2.0 * std
+        assert 0.0 < std < 0.4 and abs(friction - ROBOT.friction) < 2.0 * std  # the prior has 0.6
     session.finish()
