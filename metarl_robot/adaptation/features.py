@@ -103,7 +103,7 @@ class FeatureGroup(Protocol):
     bounded: whether `possible` can be False.
     constant: whether the entries are constant but for jumps, such as a rigid payload's.
     heavy_tailed: whether the entries of real robots often lie far outside the prior; it is then widened soon.
-    limits: least and largest value that the filter gives to an entry.
+    limits: least and largest value that the filter gives to an entry, but for a standard deviation.
     """
 
     names: tuple[str, ...]

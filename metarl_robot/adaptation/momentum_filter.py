@@ -491,9 +491,7 @@ class MomentumFilter:
     def _keep_plausible(self, state: State, effort: Array, dt: float) -> None:
         """Widen a prior that is too narrow; start over from an estimate that has diverged."""
         scale = self._machine.scale
-        within = np.minimum(np.maximum(self._context, self._limits[0]), self._limits[1])
-        for entry in np.flatnonzero(within != self._context).tolist():
-            self._changes.limited(self.belief, entry, within[entry])
+        self._keep_within_limits()
         if self._restarts.holding:
             if self._restarts.held(dt) or not np.isfinite(self.belief.mean).all():
                 self._return_to_prior()
@@ -501,6 +499,17 @@ class MomentumFilter:
             scale.widen(self._beliefs(), dt)
             if scale.diverged(self.belief.mean):
                 self._start_over(state, effort)
+
+    def _keep_within_limits(self) -> None:
+        """Return entries to their limits that are beyond by more than a standard deviation.
+
+        Less is no knowledge yet: with a strict limit, rotor inertia of recordings was learned too slowly, and errors of
+        predictions were 1.08 instead of 0.67 times the nominal model's.
+        """
+        within = np.minimum(np.maximum(self._context, self._limits[0]), self._limits[1])
+        std = np.sqrt(np.maximum(np.diagonal(self.belief.covariance)[self._z], 0.0))
+        for entry in np.flatnonzero(np.abs(self._context - within) > std).tolist():
+            self._changes.limited(self.belief, entry, within[entry])
 
     def _beliefs(self) -> list[Belief]:
         """The estimate in force, and those of the other hypotheses on this machine."""
