@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Removes ports in shared memory that a killed process left unfinished: a later node would wait for them for ever.
 
-Fast DDS keeps one file in /dev/shm for each port that a participant of this machine has. Who opens a port waits until
-its creator has finished it, without limit (boost::interprocess, managed_open_or_create_impl.hpp). The creator first
-makes an empty file, then sets its size, then its content; at last the first word says that it is finished. A process
-that is killed meanwhile (SIGKILL, out of memory) blocks every later participant with that port: the n-th node of a ROS
-domain never starts, until the machine is restarted.
+Fast DDS keeps one file in /dev/shm for each port of a participant on this machine. A process that opens a port waits
+until its creator has finished it, without limit (boost::interprocess, managed_open_or_create_impl.hpp). The creator
+makes an empty file, then sets its size, then its content; the first word then says that it is finished. A process that
+is killed meanwhile (SIGKILL, out of memory) blocks every later participant with that port: the n-th node of a ROS domain
+never starts, until the machine is restarted.
 """
 
 from __future__ import annotations
