@@ -4,8 +4,8 @@
 Fast DDS keeps one file in /dev/shm for each port of a participant on this machine. A process that opens a port waits
 until its creator has finished it, without limit (boost::interprocess, managed_open_or_create_impl.hpp). The creator
 makes an empty file, then sets its size, then its content; the first word then says that it is finished. A process that
-is killed meanwhile (SIGKILL, out of memory) blocks every later participant with that port: the n-th node of a ROS domain
-never starts, until the machine is restarted.
+is killed meanwhile (SIGKILL, out of memory) blocks every later participant with that port: the n-th node of a ROS
+domain never starts, until the machine is restarted.
 """
 
 from __future__ import annotations
