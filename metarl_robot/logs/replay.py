@@ -184,7 +184,7 @@ def _horizon(cells: Cells) -> int:
 
 
 class _Problem:
-    """What a predictor meets: cells, windows and the truth in them."""
+    """Data of a predictor: cells, windows and the truth in them."""
 
     def __init__(self, robot: Robot, prepared: _Prepared) -> None:
         self.cells, self.counted, self.samples = prepared.cells, prepared.counted, prepared.samples

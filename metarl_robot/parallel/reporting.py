@@ -24,7 +24,7 @@ from metarl_robot.parallel.processes import ONE_THREAD
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 Report = Callable[[str, int, int], None]
-"""Takes a phase, what of it is done, and the whole."""
+"""Takes a phase, its work done, and its whole work."""
 
 _EVERY_S = 0.1
 _channel: tuple[Any, Any] | None = None

@@ -26,6 +26,7 @@ from metarl_robot.robots.arm.meta_policy import FAMILY, WEIGHTS
 from metarl_robot.robots.arm.policy_law import PERIOD_S, PolicyLaw
 from metarl_robot.sim.arm.batch import BatchPlant
 from metarl_robot.sim.arm.task import Task, draw_task
+from metarl_robot.sim.effort_limits import limited
 from metarl_robot.trajectories.euclidean import random_tracking
 from metarl_robot.trajectories.shifted import Shifted
 
@@ -71,7 +72,7 @@ class Reaches(VectorEnv[Array, Array, Any]):
         for k in range(self._steps * self._substeps, (self._steps + 1) * self._substeps):
             self._correction = self._law.moved(self._correction, actions, self._robot.control_period_s)
             wanted = self._law.effort(self._measured, self._target(k), self._correction)
-            self._effort = self._limited(wanted)
+            self._effort = limited(self._robot, wanted, self._effort)
             self._measured = self._plant.step(self._effort)
         self._steps += 1
         rewards = self._law.reward(self._measured, self._now(), actions)
@@ -92,14 +93,6 @@ class Reaches(VectorEnv[Array, Array, Any]):
 
     def _now(self) -> Setpoints:
         return self._target(self._steps * self._substeps)
-
-    def _limited(self, effort: Array) -> Array:
-        """Efforts within limits and rate, as those of EffortLimiter."""
-        robot = self._robot
-        if self._effort is not None:
-            step = robot.effort_rate_limit * robot.control_period_s
-            effort = np.clip(effort, self._effort - step, self._effort + step)
-        return np.clip(effort, robot.effort_lower, robot.effort_limit)
 
     def _observations(self) -> Array:
         return self._law.observe(self._measured, self._now(), self._correction).astype(np.float32)

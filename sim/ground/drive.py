@@ -32,6 +32,7 @@ from metarl_robot.robots.ground.obstacles import Obstacles, clearance
 from metarl_robot.robots.ground.path import Path
 from metarl_robot.robots.ground.path_reference import driven
 from metarl_robot.robots.ground.route import Route, RouteConfig
+from metarl_robot.sim.effort_limits import limited
 from metarl_robot.sim.families.single import Single
 from metarl_robot.sim.ground import layouts
 from metarl_robot.sim.ground.batch import GroundBatch
@@ -95,7 +96,8 @@ class Drives(VectorEnv[Array, Array, Any]):
         actions = np.clip(np.asarray(actions, dtype=float), -1.0, 1.0)
         for _ in range(self._substeps):
             self._correction = self._law.moved(self._correction, actions, self._robot.control_period_s)
-            self._effort = self._limited(self._law.effort(self._measured, self._line(), self._correction))
+            wanted = self._law.effort(self._measured, self._line(), self._correction)
+            self._effort = limited(self._robot, wanted, self._effort)
             self._measured = self._plant.step(self._effort)
         self._steps += 1
         failed = self._failed() & ~self._over
@@ -121,14 +123,6 @@ class Drives(VectorEnv[Array, Array, Any]):
             clearance(self._robot, discs, pose[None])[0] <= 0.0 for discs, pose in zip(self._obstacles, q, strict=True)
         ]
         return np.array(touching) | (np.abs(self._law.aside_m(State(q, q), self._line())) > self._left_m)
-
-    def _limited(self, effort: Array) -> Array:
-        """Efforts within limits and rate, as those of EffortLimiter."""
-        robot = self._robot
-        if self._effort is not None:
-            step = robot.effort_rate_limit * robot.control_period_s
-            effort = np.clip(effort, self._effort - step, self._effort + step)
-        return np.clip(effort, robot.effort_lower, robot.effort_limit)
 
     def _observations(self) -> Array:
         return self._law.observe(self._measured, self._line(), self._correction).astype(np.float32)

@@ -27,7 +27,7 @@ def test_a_force_that_brakes_a_joint_that_has_just_turned_round_may_be_its_frict
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "seconds", "what"),
+    ("first", "second", "seconds", "case"),
     [
         (-0.3, 0.3, JUST_S + 0.01, "long ago"),
         (0.3, -0.3, 0.1, "the force drives the new motion, as that of an obstacle does"),
@@ -36,6 +36,6 @@ def test_a_force_that_brakes_a_joint_that_has_just_turned_round_may_be_its_frict
         (-0.001, 0.001, 0.1, "noise at rest"),
     ],
 )
-def test_other_forces_stay(first: float, second: float, seconds: float, what: str) -> None:
+def test_other_forces_stay(first: float, second: float, seconds: float, case: str) -> None:
     left = after(first, second, seconds).without_friction(FORCE, np.array([second, 0.5]))
-    np.testing.assert_array_equal(left, FORCE, err_msg=what)
+    np.testing.assert_array_equal(left, FORCE, err_msg=case)

@@ -132,7 +132,7 @@ class Firmware:
         self._velocity_pids = [Pid(25.0, 1.0, 0.0, 20.0, POSITION_S) for _ in range(2)]
         self._velocity_pids.append(Pid(25.0, 15.0, 0.0, 2.0, POSITION_S))
 
-    # What a bridge's stand-in and tests see.
+    # Seen by a bridge's stand-in and by tests.
 
     @property
     def boot_ns(self) -> int:
