@@ -309,7 +309,7 @@ def line_file(tmp_path: File) -> File:
 
 @pytest.mark.parametrize(
     ("controller", "motion", "sensors", "away_m"),
-    [("stanley", "line.csv", "exact", 0.6), ("meta_mpc", "oval", "wheels_imu", 0.08)],
+    [("stanley", "line.csv", "exact", 0.6), ("meta_mpc", "oval", "wheels_imu", 0.04)],
 )
 def test_it_follows_its_course_in_lockstep_through_the_gate(
     start: Callable, line_file: File, controller: str, motion: str, sensors: str, away_m: float
@@ -330,7 +330,9 @@ def test_it_follows_its_course_in_lockstep_through_the_gate(
     begin = [truth[0].value(name) for name in ("position_x_m", "position_y_m", "yaw_rad")]
     assert np.allclose(begin, [5.0, -3.0, 0.5 * np.pi] if is_file else np.zeros(3), atol=0.05)
     speeds = [np.hypot(t.value("velocity_x_m_s"), t.value("velocity_y_m_s")) for t in truth]
-    places = np.array([[t.value("position_x_m"), t.value("position_y_m")] for t in truth if t.stamp_s > 2.0])
+    seen_s = 1e-9 * max(setpoints) - 0.1  # on a busy machine the last set points arrive after the last states
+    judged = [t for t in truth if 2.0 < t.stamp_s < seen_s]
+    places = np.array([[t.value("position_x_m"), t.value("position_y_m")] for t in judged])
     course = np.array([q[:2] for q in list(setpoints.values())])
     away = [np.min(np.linalg.norm(course - place, axis=1)) for place in places]  # it lags in time: it started at rest
     assert len(away) > 100 and max(speeds) > 3.0 and max(away) < away_m
