@@ -26,7 +26,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Event
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
@@ -44,9 +44,10 @@ from metarl_robot.core.signals import Context, State
 from metarl_robot.core.tables import NANOSECONDS, table_of
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError
-from metarl_robot.ros_nodes.guarded import described
+from metarl_robot.ros_nodes.guarded import RCLError, described
 from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.message_options import ANY, MessageOptions
+from metarl_robot.ros_nodes.polled import Polled, take
 from metarl_robot.ros_nodes.run_watcher import run_watcher
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES
 from metarl_robot.sim.kinds import simulation
@@ -57,6 +58,7 @@ _SCORED = (topics.TRUTH, topics.SETPOINT, topics.STEP, topics.CONTEXT)
 _ANSWER_WITHIN_S = 1.0
 _TRY_EVERY_S = 0.02
 _PAIR_WITHIN_S = 0.04  # longest wait for a setpoint and a state of the same stamp
+_TAKE_EVERY_S = 0.002
 _PAST = 400  # latest pairs of a setpoint and a state: the path from which a late vehicle's error is measured
 _SILENT_S = 2.0  # without a state: gives a warning
 _FIELDS = ("time_s", "error_m", "estimates", "step_ms", "missed_deadlines", "status", "held")
@@ -73,6 +75,7 @@ class Monitor(Node):
     q_reference: Array | None = None
 
     def __init__(self, robot: Robot, name: str = "monitor") -> None:
+        self._polled = Polled()
         super().__init__(name)
         self.simulation, self.interface = simulation(robot), interface_of(robot, MessageOptions(ANY, ANY))
         self._past: deque[tuple[Array, Array]] = deque(maxlen=_PAST)
@@ -95,13 +98,14 @@ class Monitor(Node):
     def create_subscription(self, msg_type: Any, topic: str, callback: Any, *args: Any, **options: Any) -> Subscription:
         """Create a subscription like rclpy's; no message can end the monitor."""
 
-        def take(message: Any) -> None:
+        def guarded(message: Any) -> None:
             try:
                 callback(message)
             except Exception as error:
                 self._refuse(topic, error)
 
-        return super().create_subscription(msg_type, topic, take, *args, **options)
+        options.setdefault("callback_group", self._polled)
+        return super().create_subscription(msg_type, topic, guarded, *args, **options)
 
     def _refuse(self, topic: str, error: Exception) -> None:
         if topic not in self._refused:  # reported once
@@ -135,18 +139,24 @@ class Monitor(Node):
     def look(self) -> dict[str, Any]:
         """Current values.
 
-        Takes messages until a state and a setpoint have the same stamp, or until a short timeout; then one message of
-        each other topic. The executor serves topics in turn: without the last step, looks that end with the pair
-        would never reach the other topics.
+        Takes messages until a state and a setpoint have the same stamp, or until a short timeout.
         """
         self._states.clear()
         self._setpoint = None
         deadline = monotonic() + _PAIR_WITHIN_S
+        self._take()
         while not self._paired() and monotonic() < deadline:
-            self._executor.spin_once(timeout_sec=max(0.0, deadline - monotonic()))
-        for _ in self.subscriptions:
-            self._executor.spin_once(timeout_sec=0.0)
+            sleep(_TAKE_EVERY_S)
+            self._take()
+        self._executor.spin_once(timeout_sec=0.0)  # answers of services
         return dict(self._seen)
+
+    def _take(self) -> None:
+        for subscription in self.subscriptions:
+            try:
+                take(subscription)
+            except RCLError as error:
+                self._refuse(subscription.topic_name, error)
 
     def _paired(self) -> bool:
         """Whether state and setpoint have the same stamp; if so, measure the error."""

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_HZ = 20.0
+_HZ = 12.5
 _UNWATCHED_HZ = 2.0
 """Rate while no browser shows the page."""
 _WITHIN_S = 3.0  # for the answer to a button

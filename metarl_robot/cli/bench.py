@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from metarl_robot.benchmarks.catalogue import BENCHMARKS
 from metarl_robot.cli.console import examples, note, out, parse_names, write_json
 from metarl_robot.cli.progress import progress
 
@@ -16,8 +17,8 @@ _EPILOG = examples(
     ("metarl bench adapt,model --quick", "a short version, with rough timings"),
     ("metarl bench mpc --json mpc.json", "for programs"),
     ("metarl bench all --write docs/BENCHMARKS.md", "all of them, as a document with plots (make bench)"),
-    note="Benchmarks: mpc, mppi, model, adapt, train, sim, ros, scale. Peers are optional: pip install "
-    "'metarl_robot[bench]', or `make bench`, installs them; where one is missing, its row says so. Run nothing else "
+    note=f"Benchmarks: {', '.join(BENCHMARKS)}. Peers are optional: pip install "
+    "'metarl_robot\\[bench]', or `make bench`, installs them; where one is missing, its row says so. Run nothing else "
     "on the machine meanwhile.",
 )
 

@@ -58,11 +58,12 @@ class Page:
         self._charts.add(moment)
         if not self.watched:
             return
-        self._scene.show(moment)
-        if moment.time_s - self._drawn_s >= DRAW_EVERY_S:
-            self._drawn_s = moment.time_s
-            self._charts.draw()
-            self._state.content = summary(self._name, moment)
+        with self._server.atomic():  # one wake-up of the server's thread instead of one for each value
+            self._scene.show(moment)
+            if moment.time_s - self._drawn_s >= DRAW_EVERY_S:
+                self._drawn_s = moment.time_s
+                self._charts.draw()
+                self._state.content = summary(self._name, moment)
 
     def say(self, title: str, text: str) -> None:
         """Show a notice in every browser."""

@@ -79,12 +79,11 @@ class RobotScene:
             past.clear()
 
     def _show_force(self, moment: Moment) -> None:
-        self._force.visible = False
         if moment.force is not None and moment.pushes:
             turn = self._data.site(moment.force.site).xmat.reshape(3, 3)
             end = moment.position_m + FORCE_SCALE_M_N * turn @ moment.force.force_n
             self._force.points = np.array([[moment.position_m, end]], np.float32)
-            self._force.visible = True
+        self._force.visible = moment.pushes
 
     def _show_carried(self, moment: Moment) -> None:
         """A ball of the estimated mass."""
