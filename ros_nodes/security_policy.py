@@ -125,13 +125,9 @@ def read_policy(text: str) -> dict[str, dict[str, Opened]]:
     for enclave in ElementTree.fromstring(text).iter("enclave"):
         nodes = found.setdefault(enclave.attrib["path"].removeprefix(f"{ENCLAVES}/"), {})
         for profile in enclave.iter("profile"):
-            rights = {
-                right: frozenset(
-                    str(each.text) for box in profile.findall(group) if right in box.attrib for each in box
-                )
-                for group, _, right in _RIGHTS
-            }
-            nodes[profile.attrib["node"]] = Opened(**rights)
+            nodes[profile.attrib["node"]] = Opened(
+                **{right: _listed(profile, group, right) for group, _, right in _RIGHTS}
+            )
     return found
 
 
