@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from time import perf_counter
 
 import casadi as ca
 import numpy as np
@@ -28,7 +27,6 @@ class CasadiModel:
     """
 
     def __init__(self, problem: Problem, graph: str, folder: Path | None = None) -> None:
-        start = perf_counter()
         self._plans = np.concatenate([problem.q, problem.v], axis=2)
         joints = problem.q.shape[2]
         function = _function(problem.layers.contracted(problem.z), problem.velocity_limit, graph).map(KNOTS)
@@ -43,7 +41,6 @@ class CasadiModel:
         self._buffer.set_arg(0, self._x.data)
         self._buffer.set_res(0, self._value.data)
         self._buffer.set_res(1, self._jacobian.data)
-        self.built_s = perf_counter() - start
 
     def evaluate(self, plan: int) -> None:
         self._x[:] = self._plans[plan]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from time import perf_counter
 
 import casadi as ca
 import l4casadi
@@ -32,7 +31,6 @@ class L4CasadiModel:
     """
 
     def __init__(self, problem: Problem, folder: Path, batched: bool, mutable: bool = False) -> None:
-        start = perf_counter()
         torch.set_num_threads(1)
         self._problem, self._batched = problem, batched
         self._plans = np.concatenate([problem.q, problem.v], axis=2)
@@ -57,7 +55,6 @@ class L4CasadiModel:
         self._buffer.set_arg(0, self._x.data)
         self._buffer.set_res(0, self._value.data)
         self._buffer.set_res(1, self._nonzeros.data)
-        self.built_s = perf_counter() - start
 
     def evaluate(self, plan: int) -> None:
         self._x[:] = self._plans[plan].T if self._batched else self._plans[plan]

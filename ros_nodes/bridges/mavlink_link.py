@@ -60,7 +60,7 @@ LEAST_SHARE = 0.7
 """A message that comes more rarely than this share of its wanted rate is asked for again."""
 FARTHEST_S = 0.05
 """A position is combined with an attitude that is not farther away than this."""
-SLOW_HZ, SYNC_EVERY = 5.0, 1
+SLOW_HZ = 5.0
 G_M_S2, MILLI = 9.80665, 1e-3
 THRUST_IS_THRUST = 8  # bit 3 of ArduPilot's GUID_OPTIONS
 PX4_OFFBOARD, COPTER_GUIDED = 6, 4
@@ -188,11 +188,6 @@ class MavlinkLink:
         self._reader.join(1.0)
         with suppress(Exception):
             self._connection.close()
-
-    @property
-    def round_trip_ms(self) -> float:
-        """Of the exchange that sets the clock; negative: none yet."""
-        return self._offset.round_trip_ns / 1e6
 
     # Requests.
 

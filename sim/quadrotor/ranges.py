@@ -119,11 +119,6 @@ def draw_direction(rng: np.random.Generator) -> Array:
     return np.array([np.cos(heading), np.sin(heading), 0.0])
 
 
-def with_drag(task: QuadrotorTask, rng: np.random.Generator, ranges: QuadrotorRanges = TRAIN) -> QuadrotorTask:
-    """Return the task with redrawn drag."""
-    return replace(task, drag_scale=rng.uniform(*ranges.drag_scale, 2))
-
-
 def weakened(
     task: QuadrotorTask, rng: np.random.Generator, rotors: int, ranges: QuadrotorRanges = TRAIN
 ) -> QuadrotorTask:

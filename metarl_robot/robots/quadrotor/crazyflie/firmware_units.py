@@ -36,7 +36,7 @@ from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2
 
 Array = NDArray[np.float64]
 
-LEAST_PWM, MOST_PWM, FULL_PWM = 1000, 60000, 65535
+LEAST_PWM, MOST_PWM = 1000, 60000
 RATE_MODE = {"flightmode.stabModeRoll": 0, "flightmode.stabModePitch": 0, "flightmode.stabModeYaw": 0}
 """Parameters of the firmware with which roll and pitch of a setpoint are rates."""
 USUAL_MODE = {"flightmode.stabModeRoll": 1, "flightmode.stabModePitch": 1, "flightmode.stabModeYaw": 0}
