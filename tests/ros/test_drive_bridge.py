@@ -30,6 +30,7 @@ from metarl_robot.ros_nodes.ground.drive_messages import (
 from metarl_robot.ros_nodes.ground.interface import GroundInterface
 from metarl_robot.ros_nodes.messages.package import MessagesError
 from metarl_robot.sim.ground.cross_track import nearest_on
+from tests.ros.allowed import assert_exactly_allowed
 
 ROBOT = load_robot("f1tenth")
 
@@ -109,6 +110,8 @@ def test_a_bridge_whose_gate_is_killed_stops_the_vehicle_and_says_so(start: Call
     session = start("ground", controller="stanley", commands="twist")
     probe, heard = session.probe, Heard(session.probe)
     probe.wait(lambda: bool(probe.truth) and speed_of(probe.truth[-1]) > 1.5, "the car to drive")
+    for process in ("drive_bridge", "driver"):
+        assert_exactly_allowed(probe.node, "ground", process)
     session.expected.add("gate")
     gate = next(process for process in session.launch.processes if process.node == "gate")
     os.kill(gate.popen.pid, signal.SIGKILL)

@@ -16,6 +16,7 @@ from metarl_robot.core.tables import table_of
 from metarl_robot.ros_nodes import thread_link, topics
 from metarl_robot.ros_nodes.quadrotor.interface import OdometryInterface
 from metarl_robot.ros_nodes.thread_link import Inbox
+from tests.ros.allowed import assert_exactly_allowed
 
 SAME_S = 1.0
 HANGING = """
@@ -97,6 +98,8 @@ def commands(start: Callable, gate: str) -> dict[str, dict[int, np.ndarray]]:
     kind = OdometryInterface.gate_command_type
     session.probe.listen(kind, topics.GATE_COMMAND, lambda message: wanted.append(table_of(message)))
     session.probe.wait_until(SAME_S)
+    if gate == "inside":
+        assert_exactly_allowed(session.probe.node, "quad", "mpc_with_gate", nodes={"gate"})
     tables = {"wanted": wanted, "sent": session.probe.commands}
     seen = {
         name: {table.stamp_ns: table.values[0] for table in list(given) if table.stamp_s < SAME_S}

@@ -22,22 +22,20 @@ from metarl_robot.core.errors import MetaRLError
 from metarl_robot.ros_nodes import security_policy
 from metarl_robot.ros_nodes.security_policy import Opened, opened, policy, read_policy, settled
 from metarl_robot.safety.gate import GateState
+from tests.ros.allowed import SHARE, difference, written
 from tests.ros.conftest import free_domain
 
-SHARE = Path(__file__).resolve().parents[2] / "share" / "security"
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
-MEASURED = {"mpc_with_gate", "view", "shadow", "drive_bridge", "driver", "payload_sharer"}
-"""Processes of the launch files whose policy is written by the command, for the options that they run with."""
+MEASURED = {"payload_sharer"}
+"""Processes of the launch files whose policy is written by the command, for the driver that they run with."""
+ELSEWHERE = {"shadow", "mpc_with_gate", "drive_bridge", "driver"}
+"""Processes of options, compared where these are tested: test_shadow, test_gate_inside, test_drive_bridge."""
 BRIDGES = {
     "mavlink_bridge": {"url": "udpin:127.0.0.1:24540"},
     "crazyflie_bridge": {"url": "udp://127.0.0.1:24541", "pose_topic": "mocap/pose"},
     "crazyswarm_bridge": {"crazyflie": "cf231"},
     "betaflight_bridge": {"url": "tcp://127.0.0.1:24542"},
 }
-
-
-def written(name: str) -> dict[str, dict[str, Opened]]:
-    return read_policy((SHARE / f"{name}.policy.xml").read_text(encoding="utf-8"))
 
 
 def test_a_policy_survives_writing_and_reading() -> None:
@@ -57,32 +55,34 @@ def test_every_process_of_the_launch_files_has_an_enclave_and_a_policy() -> None
     assert enclaves - MEASURED == with_policy - {"operator"}
 
 
+@pytest.mark.parametrize("kind", ["arm", "quad", "ground"])
+def test_in_one_process_mpc_and_gate_open_only_what_they_open_apart(kind: str) -> None:
+    """But for what passes between their threads. The gate's is also compared in test_gate_inside."""
+    allowed = written(kind)
+    for node in ("gate", "mpc"):
+        together, apart = allowed["mpc_with_gate"][node], allowed[node][node]
+        assert together._replace(subscribe=apart.subscribe) == apart
+        assert together.subscribe < apart.subscribe and not together.subscribe & {"gate/command", "gate/state"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["arm", "quad", "ground"])
 def test_the_nodes_of_a_launch_open_exactly_what_their_policy_allows(
     start: Callable, kind: str, tmp_path: Path
 ) -> None:
-    arguments = {"record": "true", "record_file": str(tmp_path / "recording"), "scene": "true"}
+    arguments = {"record": "true", "record_file": str(tmp_path / "recording"), "scene": "true", "view": "true"}
     session = start(kind, reference="poses" if kind == "arm" else "circle", **arguments)
     passing = GateState.PASSING.value
     session.probe.wait(lambda: any(each["state"] == passing for each in session.probe.states), "commands that pass")
     allowed = written(kind)
-    for process, nodes in allowed.items():
-        for node, names in nodes.items():
+    for process in allowed.keys() - ELSEWHERE:
+        for node, names in allowed[process].items():
             have = settled(session.probe.node, node, lambda: sleep(0.05))
             if process == "recorder":  # it subscribes to what is published when it looks
                 assert have.subscribe <= names.subscribe
                 have = have._replace(subscribe=names.subscribe)
             assert have == names, f"{node}: {difference(have, names)}"
     session.launch.stop()
-
-
-def difference(have: Opened, names: Opened) -> str:
-    return "; ".join(
-        f"{right}: opened without {sorted(mine - theirs)}, allowed without need {sorted(theirs - mine)}"
-        for right, mine, theirs in zip(Opened._fields, have, names, strict=True)
-        if mine != theirs
-    )
 
 
 @pytest.mark.slow

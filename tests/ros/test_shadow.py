@@ -20,6 +20,7 @@ from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.arm.interface import JointInterface
 from metarl_robot.ros_nodes.convert import nanoseconds
+from tests.ros.allowed import assert_exactly_allowed
 
 ARM = load_robot("planar2")
 MASS_KG, ATTACH_S, END_S = 0.4, 1.5, 5.0
@@ -121,6 +122,8 @@ def test_it_learns_beside_a_stranger_s_controller_and_cannot_command(
     assert torques and tuple(torques[0].name) == ARM.channel_names
     assert probe.wait_count("shadow", "learned", 100)
     assert probe.diagnostics["shadow"].message.startswith("learns beside")
+    if efforts == "commands":
+        assert_exactly_allowed(probe.node, "arm", "shadow")
     session.finish()
 
 
@@ -147,6 +150,7 @@ def test_it_learns_beside_this_package_s_own_nodes(
         assert np.isfinite(heard[-1].inertia.m)
     else:
         assert np.all(np.isfinite(table_of(heard[-1]).values))
+    assert_exactly_allowed(probe.node, launched, "shadow")
     session.finish()
 
 
