@@ -21,7 +21,6 @@ from metarl_robot.learning.policies.maml_pg import collect_meta
 from metarl_robot.learning.policies.meta_objective import MetaObjective
 from metarl_robot.learning.policies.sampling import Batch
 from metarl_robot.learning.policies.threads import limited_threads
-from metarl_robot.learning.policies.trust_region import gradient_of
 
 CASES = {
     "point-navigation": PolicyConfig(),
@@ -94,11 +93,9 @@ def _rows(case: str, problem: Problem, quick: bool) -> list[Row]:
 
 def ours(problem: Problem) -> Gradient:
     """The gradient as `metarl train-policy --algo maml_pg` takes it."""
-    start = [parameter.detach().requires_grad_() for parameter in problem.parameters]
 
     def gradient(support: Batch, query: Batch) -> Tensor:
-        objective = MetaObjective(problem.objective.policy, [support], query, problem.rate)
-        return gradient_of(objective.value)(start)[1]
+        return MetaObjective(problem.objective.policy, [support], query, problem.rate).slope(problem.parameters)[1]
 
     return gradient
 

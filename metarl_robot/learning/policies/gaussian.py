@@ -46,7 +46,7 @@ class Gaussian(NamedTuple):
 
 
 class GaussianPolicy:
-    """Layout of the parameters.
+    """Layout of the parameters. widths: of observation, hidden layers and action.
 
     Arguments:
         observations, actions: sizes.
@@ -55,6 +55,7 @@ class GaussianPolicy:
 
     def __init__(self, observations: int, actions: int, hidden: Sequence[int]) -> None:
         self.shapes = shapes(observations, actions, hidden)
+        self.widths = (observations, *hidden, actions)
         self._layers = len(hidden) + 1
 
     def initial(self, generator: torch.Generator, std: float) -> Parameters:

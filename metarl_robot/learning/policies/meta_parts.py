@@ -19,7 +19,6 @@ from metarl_robot.learning.policies.gaussian import Gaussian
 from metarl_robot.learning.policies.meta_objective import MetaObjective
 from metarl_robot.learning.policies.sampling import Batch
 from metarl_robot.learning.policies.threads import limited_threads
-from metarl_robot.learning.policies.trust_region import gradient_of
 from metarl_robot.parallel.engine import Engine, in_order
 
 
@@ -71,8 +70,7 @@ class MetaParts:
 
 def _slope(job: _Job) -> tuple[float, Tensor]:
     with limited_threads(job.threads):
-        start = [parameter.clone().requires_grad_() for parameter in job.parameters]
-        value, slope = gradient_of(job.objective.value)(start)
+        value, slope = job.objective.slope(job.parameters)
         return job.share * value, job.share * slope
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
+from metarl_robot.learning.policies import score_gradient
 from metarl_robot.learning.policies.adaptation import adapt
 from metarl_robot.learning.policies.gaussian import GaussianPolicy, Parameters, for_tasks
 from metarl_robot.learning.policies.meta_objective import MetaObjective
@@ -30,11 +31,11 @@ def parameters(seed: int) -> Parameters:
     return [(p + 0.1 * torch.randn(p.shape, generator=generator)).double().requires_grad_() for p in start]
 
 
-def batch(generator: torch.Generator, drawn_by: list[Tensor]) -> Batch:
+def batch(generator: torch.Generator, drawn_by: list[Tensor], policy: GaussianPolicy = POLICY) -> Batch:
     """Samples whose actions a policy draws; random advantages."""
-    seen = torch.randn(TASKS, SAMPLES, 2, generator=generator, dtype=torch.float64)
+    seen = torch.randn(TASKS, SAMPLES, policy.widths[0], generator=generator, dtype=torch.float64)
     with torch.no_grad():
-        own = POLICY(drawn_by, seen)
+        own = policy(drawn_by, seen)
         noise = torch.randn(own.mean.shape, generator=generator, dtype=torch.float64)
         actions = own.mean + torch.exp(own.log_std) * noise
         log_prob = own.log_prob(actions)
@@ -58,13 +59,29 @@ def shifted(start: Parameters, direction: Tensor, by: float) -> Parameters:
 
 def test_meta_gradient_is_that_of_finite_differences(objective: tuple[MetaObjective, Parameters]) -> None:
     meta, start = objective
-    slope = flat(torch.autograd.grad(meta.value(start), start))
+    slope = meta.slope(start)[1]
     step = 1e-6
     numeric = []
     for direction in torch.eye(len(slope), dtype=torch.float64):
         up, down = (meta.value(shifted(start, direction, sign * step)).item() for sign in (1.0, -1.0))
         numeric.append((up - down) / (2.0 * step))
     np.testing.assert_allclose(slope.numpy(), numeric, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("hidden", [(5,), (6, 4), ()])
+def test_the_closed_form_is_that_of_autograd(hidden: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two steps of adaptation, samples in unequal blocks, one of them of another number of samples."""
+    monkeypatch.setattr(score_gradient, "_LARGEST_BLOCK", 10)
+    policy, generator = GaussianPolicy(3, 2, hidden), torch.Generator().manual_seed(1002)
+    drawn_by, start = ([p.double() for p in policy.initial(generator, std)] for std in (0.7, 0.5))
+    own = for_tasks(drawn_by, TASKS)
+    support = [batch(generator, own, policy), batch(generator, own, policy)]
+    query = Batch(*(tensor[:, :17] for tensor in batch(generator, own, policy)))
+    meta = MetaObjective(policy, support, query, rate=0.3)
+    value, slope = meta.slope(start)
+    expected = gradient_of(meta.value)([p.requires_grad_() for p in start])
+    assert value == pytest.approx(expected[0], rel=1e-12)
+    torch.testing.assert_close(slope, expected[1], rtol=1e-10, atol=1e-13)
 
 
 def test_the_proximal_gradient_is_the_meta_gradient_until_a_step_is_taken(
