@@ -92,6 +92,9 @@ LOGS = ["pyarrow>=16", "h5py>=3.11", "pyulog>=1.1"]
 # The engine beyond one machine (--ray). One minor version: all machines of a cluster need the same.
 RAY = ["ray==2.60.*"]
 
+# RLlib's PPO as an engine of rl2. It pins Gymnasium 1.2.2, so that it excludes `games`, and is not in the lock file.
+RLLIB = [*TRAIN, "ray[rllib]==2.60.*"]
+
 # The view in the browser (metarl view).
 VIEW = ["viser>=1.0.27,<2", "mjviser>=0.0.14,<0.1"]
 
@@ -165,6 +168,7 @@ setup(
         "mavlink": MAVLINK,
         "crazyflie": CRAZYFLIE,
         "ray": RAY,
+        "rllib": RLLIB,
         "view": VIEW,
         "video": VIDEO,
         "bench": BENCH,

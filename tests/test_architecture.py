@@ -38,6 +38,8 @@ FLOORS = {
 KINDS = {"arm", "quadrotor", "ground"}
 BRIDGES = "metarl_robot.ros_nodes.bridges."
 """Bridges connect one kind each to its drivers or autopilots."""
+RLLIB = "metarl_robot.learning.policies.rllib_"
+"""Modules that RLlib's PPO is made of."""
 MEASURES_KINDS = {"benchmarks"}
 """Rooms that may name kinds: a benchmark measures particular robots."""
 ROS_PACKAGES = {
@@ -134,8 +136,8 @@ def violations(module: str, source: str) -> list[str]:
             found.append(f"line {line}: imports {name}: say metarl_robot.{name}")
         if (top in ROS_PACKAGES or top.endswith("_msgs") or top == "std_srvs") and room(module) not in HOMES["rclpy"]:
             found.append(f"line {line}: imports {name}: ROS 2 lives in ros_nodes only")
-        if top == "ray" and room(module) != "parallel":
-            found.append(f"line {line}: imports {name}: Ray lives in parallel only")
+        if top == "ray" and room(module) != "parallel" and not module.startswith(RLLIB):
+            found.append(f"line {line}: imports {name}: Ray lives in parallel and in {RLLIB}* only")
         if top == "torch" and room(module) not in HOMES["torch"]:
             found.append(f"line {line}: imports {name}: torch lives in learning only")
     if room(module) not in HOMES["stepping"]:

@@ -32,6 +32,7 @@ _EPILOG = examples(
     ("metarl train-policy half-cheetah-direction --tasks 40 --inner-rate 0.1", "a simulated robot: hours"),
     ("metarl train-policy panda-reach --algo rl2 --episodes 2 --discount 0.95", "for the controller meta_policy"),
     ("metarl train-policy half-cheetah-direction --groups 8 --ray auto", "its episodes on a Ray cluster"),
+    ("metarl train-policy point-navigation --algo rl2 --engine rllib", "by RLlib's PPO, as with --ray auto"),
     note="Families: point-navigation, half-cheetah-direction, -velocity, -cripple and -slope, ant-cripple, arm-mass, "
     "arm-force, lunar-lander, highway-racetrack, metaworld:ML10, metaworld:ML1-<environment>, <arm>-reach, "
     "<car>-drive, and those of other packages (entry points of metarl_robot.task_families). The run's state is saved "
@@ -59,6 +60,7 @@ def train_policy(
     **chosen: Any,
 ) -> None:
     """Train a policy that adapts to the tasks of a family, and score it on held-out tasks."""
+    from metarl_robot.learning.policies.algorithm import check_algorithm
     from metarl_robot.learning.policies.family import load_family
 
     loaded = load_family(family)
@@ -68,8 +70,9 @@ def train_policy(
             "--ray with --groups 1 would run on one processor: give --groups N, such as the number of the cluster's "
             "processors. It is part of the result: a run on this machine with the same --groups gives the same weights"
         )
+    check_algorithm(config)
     folder = target or Path("runs", "policies", file_name("task family", loaded.name.replace(":", "-")))
-    with engine(ray) as cluster:
+    with engine("auto" if ray is None and config.engine == "rllib" else ray) as cluster:
         done = _train(loaded, config, folder, resume, cluster, device)
     _conclude(done, json)
 

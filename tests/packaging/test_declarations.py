@@ -104,6 +104,7 @@ def test_what_is_imported_is_declared_where_it_is_needed(root: Path, requirement
     allowed = {room: base | names(requirements, extra) for extra, room in ROOMS_OF_EXTRAS.items()}
     allowed["ros_nodes"] |= names(requirements, "messages") | DEFINED
     allowed["ros_nodes"] |= names(requirements, "mavlink") | names(requirements, "crazyflie")
+    allowed["learning"] |= names(requirements, "rllib")
     allowed["benchmarks"] = allowed["learning"] | names(requirements, "bench") | {BUILT}
     allowed["sim"] = base | FAMILIES
     allowed["cli"] = allowed.get("cli", base) | names(requirements, "video")
@@ -113,7 +114,7 @@ def test_what_is_imported_is_declared_where_it_is_needed(root: Path, requirement
 
 def test_what_is_declared_is_imported(root: Path, requirements: list[Requirement]) -> None:
     used = {name for _, top in imported(root) for name in distributions(top)}
-    extras = ("ros", "messages", "mavlink", "crazyflie", "train", "logs", "view", "bench")
+    extras = ("ros", "messages", "mavlink", "crazyflie", "train", "rllib", "logs", "view", "bench")
     declared = names(requirements).union(*(names(requirements, extra) for extra in extras))
     assert declared - used == set()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Without the extra, --ray says in one sentence how to install it; with it, a policy's run must have groups."""
+"""Without the extra, --ray and --engine rllib say in one sentence how to install it; what does not fit is refused."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ WITHOUT = "import sys; sys.modules['ray'] = None; from metarl_robot.cli.app impo
         (
             ("eval", "planar2", "--ray", "auto"),
             "this needs ray, which is not installed: pip install 'metarl_robot[ray]'",
+        ),
+        (
+            ("train-policy", "point-navigation", "--algo", "rl2", "--engine", "rllib"),
+            "this needs RLlib, which is not installed: pip install 'metarl_robot[rllib]'",
+        ),
+        (
+            ("train-policy", "point-navigation", "--engine", "rllib"),
+            "--engine rllib trains rl2; --algo is maml_pg",
         ),
         (("train-policy", "point-navigation", "--ray", "auto"), "--ray with --groups 1 would run on one processor"),
     ],

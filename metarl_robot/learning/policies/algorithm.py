@@ -17,8 +17,11 @@ from metarl_robot.learning.policies.family import Family, sizes_of
 from metarl_robot.learning.policies.gaussian import GaussianPolicy, Parameters
 from metarl_robot.learning.policies.recurrent import RecurrentPolicy
 from metarl_robot.learning.policies.sampling import Sampler
+from metarl_robot.parallel.rllib import check_rllib
 
 Metrics = dict[str, float]
+
+RLLIB = "metarl_robot.learning.policies.rllib_ppo:RllibPpo"
 
 ALGORITHMS = {
     "maml_pg": "metarl_robot.learning.policies.maml_pg:MamlPg",
@@ -58,26 +61,36 @@ def sampler_of(family: Family, config: PolicyConfig) -> Sampler:
     """The sampler of a policy that the configured algorithm trains.
 
     Raises:
-        MetaRLError: a recurrent policy with several groups of tasks; its trials are collected together.
+        MetaRLError: a recurrent policy with several groups of tasks, without RLlib; its trials are collected together.
     """
-    if config.algo in RECURRENT and config.groups > 1:
+    if config.algo in RECURRENT and config.groups > 1 and config.engine == "own":
         raise MetaRLError(f"groups is {config.groups}, but {config.algo} collects all trials together: leave it at 1")
     policy = RecurrentPolicy if config.algo in RECURRENT else GaussianPolicy
     return Sampler(family, policy(*sizes_of(family), config.hidden), config)
 
 
 def make_algorithm(sampler: Sampler) -> Algorithm:
-    """The algorithm that the configuration names. Raises UnknownNameError."""
-    check_algorithm(sampler.config.algo)
-    make: Any = named(ALGORITHMS[sampler.config.algo])
+    """The algorithm that the configuration names. Raises as check_algorithm."""
+    check_algorithm(sampler.config)
+    make: Any = named(RLLIB if sampler.config.engine == "rllib" else ALGORITHMS[sampler.config.algo])
     made: Algorithm = make(sampler)
     return made
 
 
-def check_algorithm(name: str) -> None:
-    """Raise UnknownNameError if there is no such algorithm."""
-    if name not in ALGORITHMS:
-        raise UnknownNameError("algorithm", name, ALGORITHMS)
+def check_algorithm(config: PolicyConfig) -> None:
+    """Check that algorithm and engine exist, and fit each other.
+
+    Raises:
+        UnknownNameError: no such algorithm.
+        MetaRLError: RLlib does not train this algorithm.
+        MissingPackageError: RLlib is not installed.
+    """
+    if config.algo not in ALGORITHMS:
+        raise UnknownNameError("algorithm", config.algo, ALGORITHMS)
+    if config.engine == "rllib":
+        if config.algo not in RECURRENT:
+            raise MetaRLError(f"--engine rllib trains rl2; --algo is {config.algo}: leave one of them out")
+        check_rllib()
 
 
 def first_parameters(sampler: Sampler) -> Parameters:

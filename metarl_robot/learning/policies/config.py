@@ -7,7 +7,7 @@ tasks, 20 episodes, step 0.5, trust region 0.01, two layers of 100. The paper tr
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +24,7 @@ class PolicyConfig(BaseModel):
         description="maml_pg, promp: weights that adapt by gradient steps; pg: plain policy gradient over all tasks; "
         "rl2: a recurrent policy that adapts by its state",
     )
+    engine: Literal["own", "rllib"] = Field("own", description="rllib: RLlib's PPO trains (rl2)")
     seed: int = Field(0, ge=0, lt=2**31, description="of tasks, episodes and initial weights")
     iterations: int = Field(150, ge=1, le=1000000, description="updates of the weights")
     tasks: int = Field(20, ge=1, le=1000, description="tasks in an iteration")

@@ -47,11 +47,16 @@ class RecurrentPolicy(nn.Module):
 
     def forward(self, inputs: Tensor) -> tuple[Gaussian, Tensor]:
         """Distributions of the actions, and values (N, T) in units of their scale, at inputs (N, T, k)."""
+        x, _ = self.features(inputs)
+        return Gaussian(self.action(x), self.log_std), self.value(x).squeeze(-1)
+
+    def features(self, inputs: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(outputs (N, T, h) of the recurrent unit, its state (1, N, h) after them). state: before; None: zero."""
         x = inputs
         for layer in self.encoder:
             x = torch.relu(layer(x))
-        x, _ = self.gru(x)
-        return Gaussian(self.action(x), self.log_std), self.value(x).squeeze(-1)
+        found: tuple[Tensor, Tensor] = self.gru(x, state)
+        return found
 
     def ordered(self) -> list[Tensor]:
         """The parameters in the order of `shapes`."""

@@ -31,12 +31,12 @@ from metarl_robot.learning.policies.trials import Trials, collect_trials
 
 Array = NDArray[np.float64]
 
-_CLIP = 0.2
-_EPOCHS = 4
-_PARTS = 4
+CLIP = 0.2
+EPOCHS = 4
+PARTS = 4
 """Parts of the trials, for one gradient step each."""
-_VALUE_WEIGHT = 0.5
-_LARGEST_GRADIENT = 0.5
+VALUE_WEIGHT = 0.5
+LARGEST_GRADIENT = 0.5
 
 
 class _Samples(NamedTuple):
@@ -74,12 +74,12 @@ class Rl2:
         trials = trials_of(self._sampler, self.parameters, tasks, config.trial_episodes, rng)
         samples = self._prepared(trials)
         moved = []
-        for _ in range(_EPOCHS):
-            for part in np.array_split(rng.permutation(len(tasks)), min(_PARTS, len(tasks))):
+        for _ in range(EPOCHS):
+            for part in np.array_split(rng.permutation(len(tasks)), min(PARTS, len(tasks))):
                 loss, change = self._loss(_Samples(*(tensor[torch.from_numpy(part)] for tensor in samples)))
                 self._optimiser.zero_grad()
                 loss.backward()
-                size = torch.nn.utils.clip_grad_norm_(self._policy.ordered(), _LARGEST_GRADIENT)
+                size = torch.nn.utils.clip_grad_norm_(self._policy.ordered(), LARGEST_GRADIENT)
                 if not torch.isfinite(size):
                     self.restore(before)
                     raise NotFiniteError("a policy gradient is not finite")
@@ -118,9 +118,9 @@ class Rl2:
         found, values = self._policy(samples.inputs)
         change = found.log_prob(samples.actions) - samples.log_prob
         ratio = torch.exp(change)
-        clipped = torch.clamp(ratio, 1.0 - _CLIP, 1.0 + _CLIP)
+        clipped = torch.clamp(ratio, 1.0 - CLIP, 1.0 + CLIP)
         objective = torch.minimum(ratio * samples.gain, clipped * samples.gain)
-        cost = _VALUE_WEIGHT * (values - samples.target).square() - objective
+        cost = VALUE_WEIGHT * (values - samples.target).square() - objective
         count = samples.alive.sum()
         kl = ((ratio - 1.0 - change) * samples.alive).sum() / count
         return (cost * samples.alive).sum() / count, float(kl.detach())

@@ -71,11 +71,12 @@ def train(
 
     Raises:
         UnknownNameError: no such algorithm or device.
+        MissingPackageError: RLlib is the engine and is not installed.
         MetaRLError: the device is not there, or not for groups of tasks; another training writes to `out`, an
             interrupted one left its state there and is not to be resumed, it had other settings, or a return was not
             finite; then the weights of the last iteration are kept.
     """
-    check_algorithm(config.algo)
+    check_algorithm(config)
     sampler = replace(sampler_of(family, config), device=_device(device, config))
     if engine is not None:
         sampler = replace(sampler, engine=engine)
@@ -90,10 +91,11 @@ def train(
 def _device(name: str, config: PolicyConfig) -> Any:
     """The device for a run. Raises UnknownNameError, MetaRLError."""
     chosen = chosen_device(name)
-    if config.groups == 1:
+    if config.groups == 1 and config.engine == "own":
         return chosen
     if name == "cuda":
-        raise MetaRLError(f"--device cuda with --groups {config.groups}: groups run on CPUs; leave one of them out")
+        blocker = f"--groups {config.groups}: groups run" if config.engine == "own" else "--engine rllib: RLlib runs"
+        raise MetaRLError(f"--device cuda with {blocker} on CPUs; leave one of them out")
     return chosen_device("cpu")
 
 

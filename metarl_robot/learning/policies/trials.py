@@ -23,11 +23,13 @@ Array = NDArray[Any]
 class Trials(NamedTuple):
     """N trials of E episodes, T steps at most; the steps of all episodes of a trial follow each other.
 
-    inputs (N, T, k) of the policy, actions (N, T, m) as drawn, before clipping; rewards (N, T); alive (N, T): 1 for the
-    trial's steps, 0 after its end; returns (N, E); fulfilled (N, E): whether a step of the episode was a success.
+    inputs (N, T, k) of the policy, its means (N, T, m), actions (N, T, m) as drawn, before clipping; rewards (N, T);
+    alive (N, T): 1 for the trial's steps, 0 after its end; returns (N, E); fulfilled (N, E): whether a step of the
+    episode was a success.
     """
 
     inputs: Array
+    means: Array
     actions: Array
     rewards: Array
     alive: Array
@@ -57,7 +59,7 @@ def collect_trials(
             mean = network.advance(inputs, going)
             drawn = mean + std * rng.standard_normal(mean.shape, dtype=np.float32)
             seen, reward, ended, late, info = env.step(scale(drawn))
-            steps.append((inputs, drawn, np.where(going, reward, 0.0), going))
+            steps.append((inputs, mean, drawn, np.where(going, reward, 0.0), going))
             network.acted(np.where(going[:, None], scale.clipped(drawn), network.last_action))
             rewards, starts = np.where(going, reward, rewards), np.zeros(count)
             total += np.where(going, reward, 0.0)
@@ -72,9 +74,11 @@ def collect_trials(
     return Trials(*_without_gaps(*series), np.stack(returns, axis=1), np.stack(fulfilled, axis=1))
 
 
-def _without_gaps(inputs: Array, actions: Array, rewards: Array, alive: Array) -> tuple[Array, Array, Array, Array]:
+def _without_gaps(
+    inputs: Array, means: Array, actions: Array, rewards: Array, alive: Array
+) -> tuple[Array, Array, Array, Array, Array]:
     """Move the steps after the end of an episode to the end of the trial."""
     order = np.argsort(~alive, axis=1, kind="stable")[:, : int(alive.sum(1).max())]
-    inputs, actions = (np.take_along_axis(x, order[..., None], axis=1) for x in (inputs, actions))
+    inputs, means, actions = (np.take_along_axis(x, order[..., None], axis=1) for x in (inputs, means, actions))
     rewards, alive = (np.take_along_axis(x, order, axis=1).astype(np.float32) for x in (rewards, alive))
-    return inputs, actions, rewards, alive
+    return inputs, means, actions, rewards, alive
