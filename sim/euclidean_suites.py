@@ -86,5 +86,6 @@ def _feasible_reference(
             return reference
         motion = motion.calmer(_CALMER)
     raise MetaRLError(
-        f"no motion of '{robot.name}' within {_MAX_EFFORT_USE:.0%} of its motors' limits in {_ATTEMPTS} draws"
+        f"no motion of '{robot.name}' within {_MAX_EFFORT_USE:.0%} of its motors' limits in {_ATTEMPTS} draws: "
+        "they are too weak for its weight and rated payload; correct the effort limits or the payload in robot.yaml"
     )

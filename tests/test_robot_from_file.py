@@ -27,6 +27,7 @@ from metarl_robot.sim.arm.robot_check import dynamics_differences
 from metarl_robot.sim.episode import run_episode
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.robot_check import DYNAMICS_BOUND
+from tests import new_arms
 from tests.robot_files import joint, link, mjcf, replaced, urdf, with_gripper
 
 Array = NDArray[np.float64]
@@ -562,6 +563,24 @@ REFUSED = {
     ),
     "empty": ("<mujoco/>", "has no body"),
 }
+
+
+def test_only_the_numbers_of_a_robot_are_numbers(tmp_path: Path) -> None:
+    """Simulators add elements of their own, with a `value` that is a word."""
+    _, robot = made_from(tmp_path, replaced(urdf(), ("</inertial>", '</inertial><verbose value="Yes"/>')))
+    assert robot.dof == 6
+    with pytest.raises(MetaRLError, match="mass: value: numbers must be finite.*'heavy'"):
+        made_from(tmp_path, replaced(urdf(), ('<mass value="4.0"/>', '<mass value="heavy"/>')))
+
+
+def test_a_guessed_effort_limit_of_the_last_joint_holds_the_guessed_payload_beside_its_axis(tmp_path: Path) -> None:
+    """It bears no weight of the arm; by that alone it would get 0.1 Nm, and no motion with the payload is possible."""
+    light = (*new_arms.SEVEN["masses"][:-1], 0.05)
+    text = re.sub(r' effort="[\d.]+"', "", new_arms.urdf(light, new_arms.SEVEN["efforts"], new_arms.SEVEN["lengths"]))
+    _, robot = made_from(tmp_path, text)
+    weight_n = 9.81 * robot.description.payload.rated_mass_kg
+    assert robot.effort_limit[-1] > 0.05 * weight_n
+    assert robot.effort_limit[1] > 10.0 * robot.effort_limit[-1]
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -10,7 +10,8 @@ Wrong values come from the robot: the sample is not used, and the reason is retu
     time      is not finite; less than SHORTEST_S or more than MAX_STEP_S after the last good one
     state     is not finite or beyond MAX_VALUE; a quaternion norm off by more than NORM_TOLERANCE; a position more than
               `BEYOND` beyond its limits; a velocity above `SPEEDS` times its limit; a position too far from the last
-              good one (input_validation.py: positions); velocities that are missing (missing_velocity.py)
+              good one (input_validation.py: positions); velocities that are missing (missing_velocity.py); positions
+              that repeat while the robot moves (stuck_sensor.py)
 
 An unusable specific force is left out and the rest of the state is used. When `AGREEING` samples in a row agree with
 each other on another time or place (a simulation that was reset), the last of them is accepted.
@@ -39,6 +40,7 @@ from metarl_robot.safety.input_validation import (
     NORM_TOLERANCE,
     SPEED_RATIO,
 )
+from metarl_robot.safety.stuck_sensor import StuckSensor
 
 Array = NDArray[np.float64]
 
@@ -65,6 +67,7 @@ class SampleCheck:
     """
 
     def __init__(self, robot: Robot) -> None:
+        self._robot = robot
         self._sizes, self._attitude, self._place = (robot.nq, robot.dof), robot.attitude, robot.position_size
         self._wrapped = robot.wrapped
         self._lower = np.maximum(robot.position_lower - BEYOND, -MAX_VALUE).tolist()
@@ -80,6 +83,7 @@ class SampleCheck:
         self._agreeing = 0
         self.moved = False
         self._velocity = missing_velocity.MissingVelocity()
+        self._stuck = StuckSensor(self._robot)
 
     @property
     def time(self) -> float | None:
@@ -115,6 +119,8 @@ class SampleCheck:
         found = self._impossible(seen)
         if found is None and self._attitude is None and self._velocity.found(seen.q, seen.v):
             found = f"state is not usable: {missing_velocity.WORDS}"
+        if found is None and (stuck := self._stuck.found(seen.time, seen.q, seen.v)) is not None:
+            found = f"state is not usable: {stuck}"
         if found is not None:
             return found
         last = self._last

@@ -379,16 +379,27 @@ class ArmMPC:
         )
 
     def fallback(self, time: float, reason: str) -> Command:
-        """Command without a valid state: follow the last plan while it is valid, then brake.
-
-        Braking: τ = h(q, v) - k M v at the last good state.
-        """
+        """Command without a valid state: follow the last plan while it is valid, then brake."""
         self._limiter.at(time)
         if self._plan is not None and time <= self._plan.times[-1]:
             wanted = np.array([np.interp(time, self._plan.times, column) for column in self._plan.effort.T])
             effort = self._limiter.apply(wanted)
             return Command(effort, Status.DEGRADED, f"{reason}; following the last plan", self._plan, self._context)
-        last = self._last_state
-        braking = -self._config.braking_gain * self._dynamics.mass_matrix(last.q) @ last.v
-        effort = self._limiter.apply(self._dynamics.bias(last.q, last.v) + braking)
+        effort = self._limiter.apply(self._braking(time))
         return Command(effort, Status.FAILED, f"{reason}; braking", None, self._context)
+
+    def _braking(self, time: float) -> Array:
+        """Effort (n,) of a stop from the end of the last plan, or from the last state: v̇ = -k v, then rest.
+
+        The motion is extrapolated. Braking against a velocity that is only remembered would drive the arm backwards.
+        """
+        if self._plan is None:
+            begun, q, v = self._last_time, self._last_state.q, self._last_state.v
+        else:
+            begun, q, v = self._plan.times[-1], self._plan.q[-1], self._plan.v[-1]
+        gain, since_s = self._config.braking_gain, 0.0 if begun is None else max(time - begun, 0.0)
+        left = float(np.exp(-gain * since_s))
+        rows = [q + (1.0 - left) / gain * v, left * v, -gain * left * v]
+        q, v, a = (np.tile(row, (len(self._grid), 1)) for row in rows)
+        effort = self.effort(q, v, a, self._intended(q, v, a))[0]
+        return effort if _finite(effort) else self._dynamics.efforts(q, v, a)[0]

@@ -160,7 +160,8 @@ def _with_efforts(
         elif stated is not None:
             (effort, detail), origin = stated, Origin.FILE
         else:
-            effort, origin, detail = needed[joint], Origin.GUESS, "three times the weight it bears; --effort"
+            detail = "three times the weight it bears, or for the payload; --effort"
+            effort, origin = needed[joint], Origin.GUESS
         findings.add(name, "effort", f"{effort:.4g} {unit}", origin, detail)
         rate, origin, detail = effort / _FULL_EFFORT_S, Origin.DEFAULT, f"full effort within {_FULL_EFFORT_S:g} s"
         if name in given.effort_rate:

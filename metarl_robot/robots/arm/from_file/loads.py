@@ -18,6 +18,8 @@ _POSES = 200
 _EFFORT_MARGIN = 3.0
 _ACCELERATION = 5.0  # rad/s² or m/s², that a guessed effort allows beside the weight
 _PAYLOAD_SHARE, _EFFORT_SHARE = 0.15, 0.6
+PAYLOAD_OFFSET_M = 0.05
+"""Distance of a payload's centre from its site, in any direction."""
 
 
 class Ranged(Protocol):
@@ -41,9 +43,13 @@ class Loads:
         self._dofs = [int(model.jnt_dofadr[j]) for j in choice.driven]
 
     def guessed_efforts(self, joints: Mapping[int, Ranged]) -> dict[int, float]:
-        """Efforts that hold the arm in every pose, with a margin and an acceleration, by joint."""
+        """Efforts that hold the arm in every pose, with a margin and an acceleration, by joint.
+
+        The last joint bears hardly any weight of the arm: it gets what a payload beside its axis needs.
+        """
         weights, inertias, _ = self._sampled(joints, None)
         needed = _EFFORT_MARGIN * weights.max(0) + _ACCELERATION * inertias.max(0)
+        needed = np.maximum(needed, _PAYLOAD_SHARE * self._moving_kg() * self._beside_per_kg() / _EFFORT_SHARE)
         rounded = [float(f"{max(value, 0.1):.2g}") for value in needed]
         return dict(zip(joints, rounded, strict=True))
 
@@ -54,11 +60,20 @@ class Loads:
         """
         weights, _, per_kg = self._sampled(joints, tool)
         limits = np.array([joint.effort for joint in joints.values()])
+        per_kg = np.maximum(per_kg, self._beside_per_kg())
         with np.errstate(divide="ignore"):
             room = np.where(per_kg > 1e-6, (_EFFORT_SHARE * limits - weights) / np.maximum(per_kg, 1e-6), np.inf)
         by_strength = max(float(np.percentile(room.min(1), 20.0)), 0.0)
-        moving = float(self._model.body_subtreemass[self._model.jnt_bodyid[self._choice.driven[0]]])
+        moving = self._moving_kg()
         return float(f"{max(min(_PAYLOAD_SHARE * moving, by_strength), 0.02 * moving, 1e-3):.2g}")
+
+    def _moving_kg(self) -> float:
+        return float(self._model.body_subtreemass[self._model.jnt_bodyid[self._choice.driven[0]]])
+
+    def _beside_per_kg(self) -> Array:
+        """Weight (n,) [Nm/kg] on the joints of a payload beside their axis; zero of slides."""
+        hinges = self._model.jnt_type[list(self._choice.driven)] == int(mujoco.mjtJoint.mjJNT_HINGE)
+        return np.asarray(PAYLOAD_OFFSET_M * np.linalg.norm(self._gravity) * hinges)
 
     def _sampled(self, joints: Mapping[int, Ranged], tool: tuple[int, Array] | None) -> tuple[Array, Array, Array]:
         """|weight| (P, n), inertia (P, n) and |weight| per kg of payload (P, n) in random poses."""

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.robots.arm.from_file.joint_limit import JointLimit
+from metarl_robot.robots.arm.from_file.loads import PAYLOAD_OFFSET_M
 from metarl_robot.robots.new_robot.findings import Findings, Origin
 
 Array = NDArray[np.float64]
 
 _KP, _KD, _LARGEST_KI = 1600.0, 120.0, 4000.0
 _POSES = 200
-_OFFSET_M = 0.05  # of the payload's centre from its site
 
 
 def pid_file(
@@ -57,6 +57,6 @@ def _per_kg(model: mujoco.MjModel, data: mujoco.MjData, site: str) -> Array:
     """Mass matrix (n, n) of a point mass of 1 kg beyond the site."""
     index, jacobian = model.site(site).id, np.zeros((3, model.nv))
     turn = data.site_xmat[index].reshape(3, 3)
-    point = data.site_xpos[index] + turn @ np.array([0.0, 0.0, _OFFSET_M])
+    point = data.site_xpos[index] + turn @ np.array([0.0, 0.0, PAYLOAD_OFFSET_M])
     mujoco.mj_jac(model, data, jacobian, None, point, int(model.site_bodyid[index]))
     return np.asarray(jacobian.T @ jacobian)

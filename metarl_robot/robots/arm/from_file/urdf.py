@@ -27,7 +27,7 @@ _JOINTS = ("revolute", "continuous", "prismatic", "fixed")
 _LARGEST = 1e6
 _COMPILER = {"strippath": "false", "fusestatic": "false", "discardvisual": "false"}
 _LEAST_MASS_KG = 1e-9
-_NUMERIC = {"value", "xyz", "rpy", "lower", "upper", "effort", "velocity", "damping", "friction", "multiplier"}
+_NUMERIC = {"xyz", "rpy", "lower", "upper", "effort", "velocity", "damping", "friction", "multiplier"}
 _NUMERIC |= {"offset", "ixx", "iyy", "izz", "ixy", "ixz", "iyz", "radius", "length", "size", "scale", "rgba"}
 _COPYS_LINE = re.compile(r", line \d+")
 _ELEMENT = re.compile(r"Element name '([^']+)'")
@@ -85,8 +85,8 @@ def _check_numbers(path: Path, element: Element) -> None:
         raise RobotError(f"{path}: line {element.line}: <{element.tag}> has no name; give it one")
     for part in element.walk():
         for key, value in part.attributes.items():
-            numbers = _numbers(value)
-            if key in _NUMERIC and (not numbers or any(not abs(number) <= _LARGEST for number in numbers)):
+            numbers, numeric = _numbers(value), key in _NUMERIC or (part.tag, key) == ("mass", "value")
+            if numeric and (not numbers or any(not abs(number) <= _LARGEST for number in numbers)):
                 said = f"{part.tag}: {key}: numbers must be finite and at most {_LARGEST:g}; given: {shown(value)}"
                 raise RobotError(f"{path}: line {part.line}: {said}")
 
