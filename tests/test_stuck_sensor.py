@@ -51,6 +51,7 @@ def test_rest_coarse_encoders_and_sensors_slower_than_their_driver_are_used() ->
     assert not any(verdicts(PANDA, np.zeros(2000), 3e-3 * (-1.0) ** k))
     q, v = 0.5 * np.sin(2.0 * PERIOD_S * k), np.cos(2.0 * PERIOD_S * k)
     assert not any(verdicts(PANDA, np.round(q / 1.5e-3) * 1.5e-3, v))
+    assert not any(verdicts(PANDA, np.zeros(8), 0.4 * (-1.0) ** k[:8]))  # turned round between two slow states
     held = k - k % 4  # a sensor at 50 Hz, a driver at 200
     refused = [step for step, said in enumerate(verdicts(PANDA, q[held], v[held])) if said is not None]
     assert all(step < 4 for step in refused)

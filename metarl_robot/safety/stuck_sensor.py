@@ -3,10 +3,10 @@
 
 A driver may repeat its last sample, and the sensor of one joint may stop while the others go on. A controller that
 believes such a position for 30 ms can push an arm 25 mm off its path. A position that repeats is refused when the
-velocity, summed since it last changed (over about the last `MEMORY_S`), has moved it by more than usual: by `LEAST_M`,
-and by `MARGIN` times the largest such sum at the last changes. A coarse encoder and a sensor that is slower than its
-driver are therefore not refused, except for the first time. A robot at rest measures zero velocity, or noise that
-changes; a wrong zero of the velocity up to LEAST_M / MEMORY_S is endured.
+velocity, integrated since it last changed (over about the last `MEMORY_S`), has moved it by more than usual: by
+`LEAST_M`, and by `MARGIN` times the largest such motion at the last changes. A coarse encoder and a sensor that is
+slower than its driver are therefore not refused, except for the first time. A robot at rest measures zero velocity, or
+noise that changes; a wrong zero of the velocity up to LEAST_M / MEMORY_S is endured.
 
 Joints are tested one by one. Of a base, all positions and their velocities must repeat, because a localiser may be
 slower than odometry.
@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from metarl_robot.core.coordinates import HEADING, POSE
 from metarl_robot.core.robot import Robot
+from metarl_robot.safety.input_validation import MAX_STEP_S
 
 LEAST_M, MEMORY_S = 2e-3, 0.1
 """[rad, m], above the noise and resolution of usual sensors; [s]."""
@@ -64,17 +65,17 @@ class StuckSensor:
     def found(self, time_s: float, q: Sequence[float], v: Sequence[float]) -> str | None:
         """Process the next state, finite values; returns what is wrong with it."""
         last, self._last = self._last, _Last(time_s, q, v)
-        if last is None or time_s <= last.time_s:
+        if last is None or not 0.0 < time_s - last.time_s <= MAX_STEP_S:
             return None
         return self._joint(last, self._last) if self._joints else self._base(last, self._last)
 
     def _joint(self, last: _Last, now: _Last) -> str | None:
         elapsed_s, found = now.time_s - last.time_s, None
-        for name, repetition, q, before, v in zip(self._joints, self._repetitions, now.q, last.q, now.v, strict=True):
-            if q != before:
+        for i, (name, repetition) in enumerate(zip(self._joints, self._repetitions, strict=True)):
+            if now.q[i] != last.q[i]:
                 repetition.ended()
-            elif repetition.goes_on(elapsed_s * v, elapsed_s):
-                found = f"{name} stays at {q:g} while its velocity is {v:g}: is its sensor stuck?"
+            elif repetition.goes_on(0.5 * elapsed_s * (last.v[i] + now.v[i]), elapsed_s):
+                found = f"{name} stays at {now.q[i]:g} while its velocity is {now.v[i]:g}: is its sensor stuck?"
         return FROZEN if found is not None and now.q == last.q else found
 
     def _base(self, last: _Last, now: _Last) -> str | None:

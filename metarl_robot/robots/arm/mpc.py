@@ -389,13 +389,13 @@ class ArmMPC:
         return Command(effort, Status.FAILED, f"{reason}; braking", None, self._context)
 
     def _braking(self, time: float) -> Array:
-        """Effort (n,) of a stop from the end of the last plan, or from the last state: v̇ = -k v, then rest.
+        """Effort (n,) of a stop: v̇ = -k v, then rest.
 
-        The motion is extrapolated. Braking against a velocity that is only remembered would drive the arm backwards.
+        It begins at the last state, or at the end of the last plan if that is later, and the motion is extrapolated.
+        Braking against a velocity that is only remembered would drive the arm backwards.
         """
-        if self._plan is None:
-            begun, q, v = self._last_time, self._last_state.q, self._last_state.v
-        else:
+        begun, q, v = self._last_time, self._last_state.q, self._last_state.v
+        if self._plan is not None and (begun is None or self._plan.times[-1] > begun):
             begun, q, v = self._plan.times[-1], self._plan.q[-1], self._plan.v[-1]
         gain, since_s = self._config.braking_gain, 0.0 if begun is None else max(time - begun, 0.0)
         left = float(np.exp(-gain * since_s))
