@@ -143,7 +143,7 @@ def _follow(
     learner.reset()
     changes, contexts = list(motion.scenario.changes), {}
     for k, (stamp, state) in enumerate(zip(motion.stamps[: max(at) + 1].tolist(), motion.states, strict=False)):
-        if changes and k > 0 and motion.stamps[k - 1] >= changes[0][0] - 1e-9:
+        if changes and stamp > changes[0][0] + 1e-9:  # also if it came within the interval
             changed(changes.pop(0)[1])
         contexts[k] = learner.learn(stamp, state, motion.effort[min(max(k, 1), len(motion.effort) - 1)])
     return [_estimate(robot, contexts[k]) for k in at]

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from metarl_robot.adaptation.filter_tuning import Prior
 from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.signals import EMPTY_CONTEXT, Context, State
+from metarl_robot.sim import calibration
 from metarl_robot.sim.batch_posterior import BatchPosterior
 from metarl_robot.sim.calibration import COVERED, LEVELS, Draw, calibrate, draws, summary
 from metarl_robot.sim.kinds import simulation
@@ -85,6 +87,26 @@ def test_a_change_returns_only_the_changed_groups_to_their_prior(robot: Robot, m
     kept = [name for name in before.names if not name.startswith("payload")]
     assert all(exact.context[name] == before[name] for name in kept)
     assert all(before[name][1] < prior[before.names.index(name)] for name in kept)
+
+
+def test_a_change_between_two_samples_is_known_at_the_second(robot: Robot, motion: RecordedMotion) -> None:
+    """Sensors are late: samples do not coincide with changes."""
+    task = motion.scenario.initial
+    late = replace(motion, stamps=motion.stamps - 0.002, scenario=replace(motion.scenario, changes=((0.1, task),)))
+    learned: list[float] = []
+    changed: list[int] = []
+
+    class Learner:
+        def reset(self) -> None:
+            learned.clear()
+
+        def learn(self, stamp: float, state: State, effort: Array) -> Context:
+            learned.append(stamp)
+            return EMPTY_CONTEXT
+
+    calibration._follow(robot, Learner(), late, [40], lambda task: changed.append(len(learned)))
+    (first,) = changed
+    assert learned[first - 1] < 0.1 < learned[first]
 
 
 def test_draws_take_the_kinds_in_turn(robot: Robot) -> None:
