@@ -8,7 +8,8 @@ generalised least squares with the prior z ~ N(z̄, P_0), minimises
     (y - H z)ᵀ C⁻¹ (y - H z) + (z - z̄)ᵀ P_0⁻¹ (z - z̄)
 
 A Kalman filter that forgets nothing and tests no hypotheses computes the same minimum and its covariance, sample by
-sample (Kailath, Sayed, Hassibi, Linear Estimation, 2000). At a change, the groups that changed return to their prior.
+sample (Kailath, Sayed, Hassibi, Linear Estimation, 2000). At a change, the groups that changed return to their prior,
+and nothing is learned from the interval with the change: its force is neither that before nor that after.
 """
 
 from __future__ import annotations
@@ -45,13 +46,13 @@ class BatchPosterior(MomentumFilter):
 
     def begin(self, robot: Robot, task: Any, physics_dt_s: float) -> None:
         """Take the first task: its context, about which the regressors are linearised, and its latency."""
-        self._about = self._truth(robot, task)
+        self._about, self._changing = self._truth(robot, task), False
         delays = (task.command_delay_s, task.sensor_delay_s)
         self._known_latency_s = physics_dt_s * sum(whole_steps(delay, physics_dt_s) for delay in delays)
 
     def observe(self, robot: Robot, task: Any) -> None:
-        """Take the task from now on: groups with a changed context return to their prior."""
-        before, self._about = self._about, self._truth(robot, task)
+        """Take the task, which began since the last sample: groups with a changed context return to their prior."""
+        before, self._about, self._changing = self._about, self._truth(robot, task), True
         mean, covariance = self.belief.mean, self.belief.covariance
         for entries in (jump.entries for jump in self._features.jumps if (before != self._about)[jump.entries].any()):
             at = self._z.start + entries
@@ -81,7 +82,8 @@ class BatchPosterior(MomentumFilter):
         self._locate(state)
 
     def _learn(self, state: State, effort: Array, dt: float) -> None:
-        if dt > LONGEST_INTERVAL_S:
+        if dt > LONGEST_INTERVAL_S or self._changing:
+            self._changing = False
             self._locate(state)
             return
         self.belief = self._step.take(self.belief, self._sample(state, effort, dt), self._about).belief

@@ -109,6 +109,18 @@ def test_a_change_between_two_samples_is_known_at_the_second(robot: Robot, motio
     assert learned[first - 1] < 0.1 < learned[first]
 
 
+def test_nothing_is_learned_from_the_interval_with_a_change(robot: Robot, motion: RecordedMotion) -> None:
+    exact, task = _posterior(robot), simulation(robot).scenario("heldout", "pickup", 1000).changes[0][1]
+    _whitened(robot, exact, motion)
+    exact.observe(robot, task)
+    learned = []
+    for k in (SAMPLES, SAMPLES + 1):
+        before = exact.belief.mean[exact._z].copy()
+        exact.update(motion.states[k], motion.effort[k], robot.control_period_s)
+        learned.append(not np.array_equal(exact.belief.mean[exact._z], before))
+    assert learned == [False, True]
+
+
 def test_draws_take_the_kinds_in_turn(robot: Robot) -> None:
     assert draws(robot, "heldout", 4, 7) == (
         Draw("pickup", 7),
