@@ -37,6 +37,8 @@ MOST_TIMES = 2.0
 """With efforts that are as many times those that gravity needs, or less than the inverse, a unit is wrong."""
 SURE = 4.0
 """A slope counts where its size is this many standard errors."""
+SAME_SCALE = 1.5
+"""Scales of joints that differ by less have one reason."""
 FAST_HZ = 60.0
 """Slower recordings are too slow for adapters that learn."""
 MOST_REPAIRED = 0.05
@@ -216,7 +218,10 @@ def _inconsistency(recording: Recording) -> Array:
 
 
 def _findings(robot: Robot, report: Report) -> list[Finding]:
-    found = [*_of_timing(report), *_of_velocity(report), *_of_signs(robot, report), *_of_excitation(robot, report)]
+    signs = _of_signs(robot, report)
+    found = [*_of_timing(report), *_of_velocity(report), *signs, *_of_excitation(robot, report)]
+    if not any(each.level == "fault" for each in signs):
+        found += _of_delay(report)
     return sorted(found, key=lambda finding: ("fault", "warning", "note").index(finding.level))
 
 
@@ -236,10 +241,15 @@ def _of_timing(report: Report) -> list[Finding]:
         )
     if report.outliers > MOST_REPAIRED * report.samples:
         found.append(Finding("warning", f"{report.outliers} samples leap away from both neighbours"))
-    if abs(report.delay_s) > 0.025:
-        text = f"efforts act {1e3 * report.delay_s:.3g} ms after their stamp: commands through a queue, or two clocks"
-        found.append(Finding("warning", text))
     return found
+
+
+def _of_delay(report: Report) -> list[Finding]:
+    """Of efforts that are right."""
+    if not abs(report.delay_s) > 0.025:
+        return []
+    text = f"efforts act {1e3 * report.delay_s:.3g} ms after their stamp: commands through a queue, or two clocks"
+    return [Finding("warning", text)]
 
 
 def _of_velocity(report: Report) -> list[Finding]:
@@ -269,6 +279,9 @@ def _of_signs(robot: Robot, report: Report) -> list[Finding]:
     known = np.isfinite(gravity)
     if not known.any():
         return []
+    scaled = _of_scales(robot, report)
+    if scaled:
+        return scaled
     weight = np.where(known, 1.0 / report.gravity_slope_std**2, 0.0)
     whole = float((weight * np.nan_to_num(gravity)).sum() / weight.sum())
     sure = np.isfinite(motion)
@@ -281,7 +294,10 @@ def _of_signs(robot: Robot, report: Report) -> list[Finding]:
     if whole < 0.0:
         return [Finding("fault", "efforts have the sign opposite to the nominal model's: set effort: sign in a map")]
     if not 1.0 / MOST_TIMES < whole < MOST_TIMES:
-        text = f"efforts are {whole:.3g} times those that gravity needs: currents without a gain, or another unit?"
+        text = (
+            f"efforts are {whole:.3g} times those that gravity needs: currents without a gain, efforts of the motors' "
+            f"side, or another unit? Set effort: gain, effort: gear (about {1.0 / whole:.3g}) or effort: unit in a map"
+        )
         return [Finding("fault", text)]
     names = [robot.channel_names[j] for j in np.flatnonzero(known & (motion < 0.0)) if gravity[j] < 0.0]
     if names:
@@ -295,6 +311,40 @@ def _of_signs(robot: Robot, report: Report) -> list[Finding]:
         text = f"efforts over gravity are not near 1 at {', '.join(odd)}: a payload, another gain, or wrong links"
         return [Finding("warning", text)]
     return []
+
+
+def _of_scales(robot: Robot, report: Report) -> list[Finding]:
+    """Joints whose efforts are far from those that the motion needs, each by a factor of its own."""
+    scale, error = scales(report)
+    sure = np.isfinite(scale) & (np.abs(scale) > SURE * error)
+    size = np.where(sure, np.abs(scale), np.nan)
+    far = sure & ((size < 1.0 / MOST_TIMES) | (size > MOST_TIMES))
+    if far.sum() < 2 or 2 * far.sum() < sure.sum() or np.nanmax(size) < SAME_SCALE * np.nanmin(size):
+        return []
+    listed = ", ".join(f"{name} {times:.3g}" for name, times in zip(robot.channel_names, scale, strict=True))
+    inverse = ", ".join("?" if np.isnan(each) else f"{1.0 / each:.3g}" for each in size)
+    negative = [robot.channel_names[j] for j in np.flatnonzero(sure & (scale < 0.0))]
+    sign = f", and effort: sign of {', '.join(negative)}" if negative else ""
+    text = (
+        f"efforts over those that the motion needs differ from joint to joint ({listed}): efforts of the motors' side "
+        f"of gears, or currents with a gain of the motors? Set effort: gear to the data sheet's (about [{inverse}])"
+        f"{sign} in a map"
+    )
+    return [Finding("fault", text)]
+
+
+def scales(report: Report) -> tuple[Array, Array]:
+    """Recorded efforts over the nominal model's (n,), and standard errors: the mean of s_g and s_i where they agree.
+
+    NaN: not excited, or they disagree, as with a payload or where a driver compensates gravity.
+    """
+    slopes = np.stack([report.gravity_slope, report.motion_slope])
+    errors = np.where(np.isfinite(slopes), np.stack([report.gravity_slope_std, report.motion_slope_std]), np.inf)
+    weights = 1.0 / errors**2
+    total = np.maximum(weights.sum(axis=0), 1e-300)
+    mean = (weights * np.nan_to_num(slopes)).sum(axis=0) / total
+    differ = np.abs(slopes[0] - slopes[1]) > TOLERATED * np.abs(mean) + SURE * np.hypot(*errors)
+    return np.where(differ | ~np.isfinite(slopes).any(axis=0), np.nan, mean), 1.0 / np.sqrt(total)
 
 
 def _of_excitation(robot: Robot, report: Report) -> list[Finding]:

@@ -4,7 +4,8 @@
 Three identities are tested, over windows of WINDOW_S: the change of position is the mean velocity; the turn of the
 attitude is the mean body rate; the specific force is Rᵀ(dv/dt - g). For each, the values that a wrong frame, order or
 unit would give are tried, too. One that fits far better than the recording as it is, is named, with the words of a map
-that mend it. The specific force times the mass is then compared with the thrusts.
+that mend it. Several signals in wrong axes at a time are found by flight_frames.py. The specific force times the mass
+is then compared with the thrusts.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from numpy.typing import NDArray
 
 from metarl_robot.core import rotation
 from metarl_robot.logs import ulog_file
-from metarl_robot.logs.aerial_frames import enu, flu, flu_to_enu
+from metarl_robot.logs.aerial_frames import enu, flu
 from metarl_robot.logs.check import GAP_PERIODS, Finding, Judged, white_noise
-from metarl_robot.logs.recording import LogError, Recording, Repair
+from metarl_robot.logs.flight_frames import in_words, turned_signals
+from metarl_robot.logs.flight_windows import FRD_TO_NED, GRAVITY, INVERSE, XYZW, Windows, attitudes_of, windows_of
+from metarl_robot.logs.recording import Recording, Repair
 
 Array = NDArray[np.float64]
 
-WINDOW_S = 0.1
-GRAVITY: Array = np.array([0.0, 0.0, 9.81])
 BETTER = 9.0
 """Another frame is named where its mean squared error is this many times smaller."""
 LEAST = {"velocity": 0.1, "rate": 0.1, "force": 0.7}
@@ -40,34 +41,39 @@ FAST_HZ = 30.0
 EXCITED_M_S2 = 0.5
 
 
-_XYZW = "quaternions are in the order xyzw; they must be wxyz"
-_INVERSE = "quaternions turn from world to body axes; they must turn from body to world"
-_FRD_TO_NED = "attitudes are FRD to NED; they must be FLU to ENU"
 _BODY = "velocities are in body axes; they must be in world axes"
 _BODY_FRD = "velocities are in body axes FRD"
+_BODY_AS_NED = "velocities are in body axes FRD; they were read as NED"
+_NED_AS_BODY = "velocities are NED; they were read as in body axes FRD"
 _NED_VELOCITY = "velocities are NED where positions are ENU, or the reverse"
 _MM = "velocities are in mm/s where positions are in m"
 _RATE_FRD = "body rates are FRD; they must be FLU"
 _DEG = "body rates are in deg/s; they must be in rad/s"
 _IN_G = "specific forces are in g; they must be in m/s²"
 _FORCE_FRD = "specific forces and rates are FRD; they must be FLU"
-_UPSIDE_DOWN = "gravity acts upside down: all signals are NED and FRD; they must be ENU and FLU"
+_UPSIDE_DOWN = "gravity acts upside down"
 _REMEDIES: Mapping[str, str] = MappingProxyType(
     {
-        _XYZW: "attitude: {order: xyzw}",
-        _INVERSE: "attitude: {axes: enu_to_flu}",
-        _FRD_TO_NED: "attitude: {axes: frd_to_ned}",
+        XYZW: "attitude: {order: xyzw}",
+        INVERSE: "attitude: {axes: enu_to_flu}",
+        FRD_TO_NED: "attitude: {axes: frd_to_ned}",
         _BODY: "velocity: {axes: flu}",
         _BODY_FRD: "velocity: {axes: frd}",
+        _BODY_AS_NED: "velocity: {axes: frd}",
+        _NED_AS_BODY: "velocity: {axes: ned}",
         _NED_VELOCITY: "velocity: {axes: ned}",
         _MM: "velocity: {unit: mm/s}",
         _RATE_FRD: "rates: {axes: frd}",
         _DEG: "rates: {unit: deg/s}",
         _IN_G: "specific_force: {unit: g}",
         _FORCE_FRD: "specific_force: {axes: frd}",
-        _UPSIDE_DOWN: "position, velocity: {axes: ned}, attitude: {axes: frd_to_ned}, rates: {axes: frd}, …",
     }
 )
+_AXES_ALONE = (FRD_TO_NED, _NED_VELOCITY, _RATE_FRD, _FORCE_FRD)
+_OF_ULOG: Mapping[str, str] = MappingProxyType(
+    {_BODY_AS_NED: "ulog: {velocity: frd}", _NED_AS_BODY: "ulog: {velocity: ned}"}
+)
+"""The same of a ULog, whose other axes flight_frames.py finds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,26 +107,12 @@ class FlightReport(Judged):
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class _Windows:
-    """Means over W windows: moved, velocity [m/s], turned, rate [rad/s], attitude at the middle, pushed [m/s²]: dv/dt,
-    force [m/s²; body] or None."""
-
-    moved: Array
-    velocity: Array
-    turned: Mapping[str, Array]
-    rate: Array
-    attitude: Array
-    pushed: Array
-    force: Array | None
-
-
 def check_flight(robot: Any, recording: Recording) -> FlightReport:
     """Examine a recording of a multirotor. Raises LogError if it is too short."""
-    windows = _windows(recording)
-    velocity, velocity_finding = _judged("velocity", windows.moved, _velocities(windows))
-    rate, rate_finding = _judged_rate(windows)
-    force, force_finding = _judged_force(windows)
+    windows = windows_of(recording)
+    velocity, of_velocity = _judged("velocity", windows.moved, _velocities(windows))
+    rate, of_rate = _judged_rate(windows)
+    force, of_force = _judged_force(windows)
     steps = np.diff(recording.time_s)
     gaps = steps[steps >= GAP_PERIODS * recording.period_s]
     along, thrust = _along_z(robot, recording)
@@ -144,67 +136,35 @@ def check_flight(robot: Any, recording: Recording) -> FlightReport:
         excitation=float(along[flying].std() / robot.mass_kg) if flying.any() else 0.0,
         repairs=recording.repairs,
     )
-    found = [each for each in (velocity_finding, rate_finding) if each is not None]
-    if not found and force_finding is not None:  # else it follows from these
-        found.append(force_finding)
+    of_ulog = recording.source.endswith(ulog_file.SUFFIX)
+    single = [each for each in (of_velocity, of_rate) if each is not None]
+    if not single and of_force is not None:  # else it follows from these
+        single = [of_force]
+    found = _of_axes(robot, recording, windows, single, of_ulog) or [_mended(each, of_ulog) for each in single]
     found += [] if found else _of_thrust(report)
-    mapped = not recording.source.endswith(ulog_file.SUFFIX)
-    return replace(report, findings=tuple(_mended(each, mapped) for each in (*found, *_of_timing(report))))
+    return replace(report, findings=(*found, *_of_timing(report)))
 
 
-def _mended(finding: Finding, mapped: bool) -> Finding:
-    """With the words of a map that mend it, if there are any and the recording is read by a map."""
-    words = _REMEDIES.get(finding.text, "") if mapped else ""
+def _of_axes(robot: Any, recording: Recording, windows: Windows, single: list[Finding], of_ulog: bool) -> list[Finding]:
+    """Signals in the axes of autopilots, if the findings about single signals do not say it as well."""
+    thrust = windows.mean(recording.effort.sum(axis=1)[:, None])[:, 0] / robot.mass_kg
+    signals = turned_signals(windows, thrust)
+    said = single and not (of_ulog and all(each.text in _AXES_ALONE for each in single))
+    if not signals or (said and len(signals) == 1 and signals != ("position",)):
+        return []
+    words = in_words(signals, of_ulog)
+    measured = windows.force is not None
+    upside_down = len(signals) == (5 if measured else 4)
+    return [Finding("fault", f"{_UPSIDE_DOWN}: {words}" if upside_down else words)]
+
+
+def _mended(finding: Finding, of_ulog: bool) -> Finding:
+    """With the words of a map that mend it, if there are any."""
+    words = (_OF_ULOG if of_ulog else _REMEDIES).get(finding.text, "")
     return replace(finding, text=f"{finding.text}: say '{words}' in a map") if words else finding
 
 
-def _windows(recording: Recording) -> _Windows:
-    stride = max(1, round(WINDOW_S / recording.period_s))
-    ends = np.arange(0, len(recording.time_s), stride)
-    spans = np.diff(recording.time_s[ends])
-    kept = spans < 1.5 * np.median(spans) if len(spans) else np.zeros(0, dtype=bool)
-    if kept.sum() < 10:
-        raise LogError(f"{recording.source}: lasts {recording.duration_s:.3g} s; a check needs a second without gaps")
-    spans = spans[kept, None]
-
-    def change(values: Array) -> Array:
-        return np.diff(values[ends], axis=0)[kept] / spans
-
-    def mean(values: Array, later: bool) -> Array:
-        """Of samples of an instant, or (later) of the time since the sample before."""
-        steps = np.diff(recording.time_s)[:, None]
-        held = values[1:] if later else 0.5 * (values[1:] + values[:-1])
-        whole = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(steps * held, axis=0)])
-        return np.diff(whole[ends], axis=0)[kept] / spans
-
-    q, v, force = recording.q, recording.v, recording.specific_force
-    middle = (ends[:-1] + ends[1:])[kept] // 2
-    return _Windows(
-        change(q[:, :3]),
-        mean(v[:, :3], False),
-        {words: _turned(attitudes, ends)[kept] / spans for words, attitudes in _attitudes(q[:, 3:]).items()},
-        mean(v[:, 3:], False),
-        q[middle, 3:],
-        change(v[:, :3]),
-        None if force is None else mean(force, True),
-    )
-
-
-def _turned(attitudes: Array, ends: NDArray[np.intp]) -> Array:
-    return rotation.error(attitudes[ends[:-1]], attitudes[ends[1:]])
-
-
-def _attitudes(q: Array) -> dict[str, Array]:
-    """Attitudes as given, and as they are where one thing is wrong."""
-    return {
-        "": q,
-        _XYZW: q[:, [3, 0, 1, 2]],
-        _INVERSE: rotation.inverse(q),
-        _FRD_TO_NED: flu_to_enu(q),
-    }
-
-
-def _velocities(windows: _Windows) -> dict[str, Array]:
+def _velocities(windows: Windows) -> dict[str, Array]:
     """Mean velocities as given, and as they are where one thing is wrong."""
     given, attitude = windows.velocity, windows.attitude
     return {
@@ -214,6 +174,8 @@ def _velocities(windows: _Windows) -> dict[str, Array]:
         _NED_VELOCITY: enu(given),
         "velocities have the sign opposite to the change of positions": -given,
         _BODY_FRD: rotation.rotate(attitude, flu(given)),
+        _BODY_AS_NED: rotation.rotate(attitude, flu(enu(given))),
+        _NED_AS_BODY: enu(flu(rotation.rotate_back(attitude, given))),
         _MM: 1e-3 * given,
     }
 
@@ -229,7 +191,7 @@ def _judged(name: str, truth: Array, tried: Mapping[str, Array]) -> tuple[float,
     return given, None
 
 
-def _judged_rate(windows: _Windows) -> tuple[float, Finding | None]:
+def _judged_rate(windows: Windows) -> tuple[float, Finding | None]:
     """As _judged, for turns and body rates. FRD rates or FRD attitudes fit equally; the thrust's direction decides."""
     error, of_attitude = _judged("rate", windows.rate, windows.turned)
     rates = {"": windows.rate, _RATE_FRD: flu(windows.rate), _DEG: np.deg2rad(windows.rate)}
@@ -237,7 +199,7 @@ def _judged_rate(windows: _Windows) -> tuple[float, Finding | None]:
     faults = [each for each in (of_attitude, of_rate) if each is not None and each.level == "fault"]
     if len(faults) < 2 or of_attitude is None:
         return error, faults[0] if faults else of_attitude
-    other = _attitudes(windows.attitude)[of_attitude.text]
+    other = attitudes_of(windows.attitude)[of_attitude.text]
     needed = windows.pushed + GRAVITY
     return error, of_attitude if _sideways(other, needed) < _sideways(windows.attitude, needed) else of_rate
 
@@ -248,7 +210,7 @@ def _sideways(attitude: Array, force: Array) -> float:
     return float(np.sqrt(np.mean(np.sum(across**2, axis=1))))
 
 
-def _judged_force(windows: _Windows) -> tuple[float, Finding | None]:
+def _judged_force(windows: Windows) -> tuple[float, Finding | None]:
     """As _judged, for the specific force; NaN: not measured."""
     if windows.force is None:
         as_given, down = (_sideways(windows.attitude, windows.pushed + sign * GRAVITY) for sign in (1.0, -1.0))
@@ -270,7 +232,7 @@ def _judged_force(windows: _Windows) -> tuple[float, Finding | None]:
         return error, finding
     turned = {
         words: rotation.rotate_back(each, windows.pushed + GRAVITY)
-        for words, each in _attitudes(windows.attitude).items()
+        for words, each in attitudes_of(windows.attitude).items()
     }
     return _judged("force", given, turned)
 

@@ -9,6 +9,8 @@
     specific_force: {topic: /imu, field: linear_acceleration, unit: g, axes: frd}
     rotors: {topic: /esc, field: data, quantity: speed, unit: rpm, measured: true, rotors: [rotor3, rotor1, …]}
 
+    ulog: {position: enu, velocity: enu, attitude: flu_to_enu}
+
 Every key has a default: a nav_msgs/Odometry on /odom, a sensor_msgs/Imu on /imu/data and thrusts on
 /thrust_controller/commands; of a table this project's column names.
 """
@@ -156,11 +158,21 @@ class RotorMap(PlaceMap):
         return tuple(self.columns[0].replace("{rotor}", rotor).replace("{i}", str(i)) for i, rotor in named)
 
 
+class UlogMap(Part):
+    """Axes of the signals of a ULog, where they are not PX4's. velocity: null: those that the log says."""
+
+    position: Literal["enu", "ned"] = "ned"
+    velocity: Literal["enu", "ned", "flu", "frd"] | None = None
+    attitude: Literal["flu_to_enu", "enu_to_flu", "frd_to_ned", "ned_to_frd"] = "frd_to_ned"
+    rates: Literal["flu", "frd"] = "frd"
+    specific_force: Literal["flu", "frd"] = "frd"
+
+
 class FlightMap(Part):
     """The contents of a quadrotor's map.yaml.
 
     velocity: null where positions shall be differentiated. rates: by default of the IMU, or of the odometry where
-    there is none. specific_force: null where it is not measured.
+    there is none. specific_force: null where it is not measured. ulog: of ULogs, which need none of the other keys.
     """
 
     time: TimeMap = Field(default_factory=TimeMap)
@@ -170,6 +182,7 @@ class FlightMap(Part):
     rates: RatesMap = Field(default_factory=RatesMap)
     specific_force: ForceMap | None = Field(default_factory=ForceMap)
     rotors: RotorMap = Field(default_factory=RotorMap)
+    ulog: UlogMap = Field(default_factory=UlogMap)
 
     def check(self, robot: Any) -> None:
         """Check names and sizes against a robot. Raises LogError."""

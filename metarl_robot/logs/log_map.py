@@ -96,14 +96,16 @@ class VelocityMap(_SignalMap):
 class EffortMap(_SignalMap):
     """Joint efforts, or motor currents.
 
-    gain: effort of 1 A [Nm/A], for all joints or for each; needed for currents. gravity_compensated: the driver
-    subtracts gravity, so that the nominal model's is added.
+    gain: effort of 1 A [Nm/A], for all joints or for each; needed for currents. gear: turns of the motor for one of the
+    joint, for all joints or for each, where efforts or gains are those of the motor's shaft. gravity_compensated: the
+    driver subtracts gravity, so that the nominal model's is added.
     """
 
     field: Text = "effort"
     columns: tuple[Text, ...] | Text = "{joint}/effort_nm"
     unit: Literal["Nm", "mNm", "N", "A", "mA"] = "Nm"
     gain: Annotated[float, between(-1e4, 1e4)] | tuple[Annotated[float, between(-1e4, 1e4)], ...] | None = None
+    gear: Annotated[float, between(1e-3, 1e5)] | tuple[Annotated[float, between(1e-3, 1e5)], ...] = 1.0
     gravity_compensated: bool = False
 
 
@@ -134,7 +136,7 @@ class LogMap(Part):
         if self.effort.unit not in ("A", "mA") and self.effort.gain is not None:
             raise LogError(f"map: effort: 'gain' is of currents; given with unit {self.effort.unit}; allowed: A, mA")
         for key, signal in self.signals.items():
-            for name in ("columns", "sign", "gain"):
+            for name in ("columns", "sign", "gain", "gear"):
                 given = getattr(signal, name, None)
                 if isinstance(given, tuple) and given and len(given) != len(joints):
                     raise LogError(f"map: {key}: {name} has {len(given)} entries; the robot has {len(joints)} joints")

@@ -87,10 +87,11 @@ def map_of(robot: Robot) -> type[LogMap] | type[FlightMap]:
 
 
 def _flight(robot: Robot, path: Path, log_map: LogMap | FlightMap | None) -> Recording:
+    flight_map = log_map if isinstance(log_map, FlightMap) else FlightMap()
     if path.suffix == ulog_file.SUFFIX:
-        return ulog_file.read_ulog(robot, _there(path))
+        return ulog_file.read_ulog(robot, _there(path), flight_map.ulog)
     _reader(path, (ulog_file.SUFFIX,))
-    return read_flight(robot, path, log_map if isinstance(log_map, FlightMap) else FlightMap())
+    return read_flight(robot, path, flight_map)
 
 
 def _possible(robot: Robot, made: Recording) -> Recording:
@@ -210,6 +211,7 @@ def _effort(robot: Robot, q: Array, values: Array, signal: EffortMap, repairs: l
     effort = _signed(values * UNITS[signal.unit], signal)
     if signal.gain is not None:
         effort = effort * np.array(signal.gain)
+    effort = effort * np.array(signal.gear)
     if signal.gravity_compensated:
         repairs.append(Repair("efforts without gravity, as the map says: the nominal model's is added", len(q)))
         effort = effort + nominal_gravity(robot, q)

@@ -16,16 +16,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.window_means import values_at
-from metarl_robot.core import rotation
 from metarl_robot.core.errors import one_line
 from metarl_robot.core.robot import Robot
-from metarl_robot.logs.aerial_frames import enu, flu, flu_to_enu
+from metarl_robot.logs.aerial_frames import flu
+from metarl_robot.logs.flight_map import AttitudeMap, PositionMap, UlogMap, VelocityMap
+from metarl_robot.logs.flight_reading import attitudes, positions, velocities
 from metarl_robot.logs.flight_samples import about, cleaned, held, means, since
 from metarl_robot.logs.motor_thrusts import ROTORS, lagged, rotor_order, thrusts_of
 from metarl_robot.logs.recording import COMMANDED, MEASURED, LogError, Recording, Repair
@@ -33,21 +34,22 @@ from metarl_robot.logs.recording import COMMANDED, MEASURED, LogError, Recording
 Array = NDArray[np.float64]
 
 SUFFIX = ".ulg"
-_NED, _BODY = 1, (2, 3)
+_NED, _BODY_FRD = 1, 3
+"""Values of velocity_frame. With 2, FRD axes of any heading that are fixed in the world, positions are in the same."""
 _US = 1e-6
 
 
-def read_ulog(robot: Robot, path: Path) -> Recording:
-    """Read the flight in a ULog.
+def read_ulog(robot: Robot, path: Path, axes: UlogMap) -> Recording:
+    """Read the flight in a ULog. axes: of its signals.
 
     Raises:
         LogError: it is none, pyulog is not installed, or a signal is missing; names the topics that there are.
     """
     repairs: list[Repair] = []
     log = _Topics(path)
-    pose_s, position, attitude, velocity = _pose(log, repairs)
+    pose_s, position, attitude, velocity = _pose(log, axes, repairs)
     time_s, q, v = cleaned(path, pose_s, position, attitude, velocity, repairs)
-    gyro, force = _imu(log, time_s, repairs)
+    gyro, force = _imu(log, time_s, axes, repairs)
     if gyro is None:
         raise LogError(log.lacks("body rates", ("sensor_combined", "vehicle_angular_velocity")))
     effort, rotors = _thrusts(robot, log, time_s, repairs)
@@ -116,12 +118,12 @@ def _vector(data: Mapping[str, Any], name: str, size: int = 3) -> Array:
     return _columns(data, *(f"{name}[{i}]" for i in range(size)))
 
 
-def _pose(log: _Topics, repairs: list[Repair]) -> tuple[Array, Array, Array, Array]:
+def _pose(log: _Topics, axes: UlogMap, repairs: list[Repair]) -> tuple[Array, Array, Array, Array]:
     """Times (K,), position (K, 3) [ENU], attitude (K, 4) [FLU→ENU], velocity (K, 3) [ENU] at the attitude's times."""
     found = log.find("vehicle_odometry")
     if found is not None and "position[0]" in found[1]:
         log.begins(found[0])
-        return _odometry(log, *found, repairs)
+        return _odometry(*found, axes, repairs)
     place, turned = log.find("vehicle_local_position"), log.find("vehicle_attitude")
     if place is None or turned is None:
         raise LogError(log.lacks("pose", ("vehicle_odometry", "vehicle_local_position with vehicle_attitude")))
@@ -130,36 +132,52 @@ def _pose(log: _Topics, repairs: list[Repair]) -> tuple[Array, Array, Array, Arr
     within = turned[0] <= place[0][-1]
     time_s = turned[0][within]
     data = [_columns(place[1], *names) for names in (("x", "y", "z"), ("vx", "vy", "vz"))]
-    position, velocity = (enu(values_at(place[0], each, time_s)) for each in data)
+    position, velocity = (values_at(place[0], each, time_s) for each in data)
     repairs.append(Repair("positions at other times than attitudes: interpolated", len(time_s)))
-    return time_s, position, flu_to_enu(_vector(turned[1], "q", 4)[within]), velocity
+    return time_s, *_turned(axes, position, _vector(turned[1], "q", 4)[within], velocity, axes.velocity or "ned")
 
 
 def _odometry(
-    log: _Topics, time_s: Array, data: Mapping[str, Any], repairs: list[Repair]
+    time_s: Array, data: Mapping[str, Any], axes: UlogMap, repairs: list[Repair]
 ) -> tuple[Array, Array, Array, Array]:
-    attitude, velocity = flu_to_enu(_vector(data, "q", 4)), _vector(data, "velocity")
-    frames = np.asarray(data.get("velocity_frame", np.full(len(time_s), _NED)))
-    if np.isin(frames, _BODY).all():
+    given, frames = axes.velocity, np.asarray(data.get("velocity_frame", np.full(len(time_s), _NED)))
+    if given is None and np.all(frames == _BODY_FRD):
         repairs.append(Repair("velocities in body axes, as the log says: turned", len(time_s)))
-        return time_s, enu(_vector(data, "position")), attitude, rotation.rotate(attitude, flu(velocity))
-    return time_s, enu(_vector(data, "position")), attitude, enu(velocity)
+        given = "frd"
+    vectors = _vector(data, "position"), _vector(data, "q", 4), _vector(data, "velocity")
+    return time_s, *_turned(axes, *vectors, given or "ned")
 
 
-def _imu(log: _Topics, time_s: Array, repairs: list[Repair]) -> tuple[Array | None, Array | None]:
+def _turned(
+    axes: UlogMap, position: Array, attitude: Array, velocity: Array, of_velocity: Literal["enu", "ned", "flu", "frd"]
+) -> tuple[Array, Array, Array]:
+    """Position, attitude and velocity in ENU and FLU."""
+    turned = attitudes(AttitudeMap(axes=axes.attitude), attitude)
+    moving = velocities(VelocityMap(axes=of_velocity), velocity, turned, in_table=True)
+    return positions(PositionMap(axes=axes.position), position), turned, moving
+
+
+def _imu(log: _Topics, time_s: Array, axes: UlogMap, repairs: list[Repair]) -> tuple[Array | None, Array | None]:
     """Mean body rates about each time, specific forces since the last, (K, 3) [FLU]; None: the log has none."""
+
+    def rates(values: Array) -> Array:
+        return flu(values) if axes.rates == "frd" else values
+
     combined = log.find("sensor_combined")
     if combined is not None:
         log.begins(combined[0])
         gyro, force = (_vector(combined[1], name) for name in ("gyro_rad", "accelerometer_m_s2"))
-        rates = means(combined[0], flu(gyro), about(time_s), time_s)
-        return rates, means(combined[0], flu(force), since(time_s), time_s)
+        force = flu(force) if axes.specific_force == "frd" else force
+        return (
+            means(combined[0], rates(gyro), about(time_s), time_s),
+            means(combined[0], force, since(time_s), time_s),
+        )
     repairs.append(Repair("no accelerometer (sensor_combined): predictions do without", len(time_s)))
     for topic, field in (("vehicle_angular_velocity", "xyz"), ("vehicle_odometry", "angular_velocity")):
         found = log.find(topic)
         if found is not None and f"{field}[0]" in found[1] and np.isfinite(_vector(found[1], field)).all():
             log.begins(found[0])
-            return means(found[0], flu(_vector(found[1], field)), about(time_s), time_s), None
+            return means(found[0], rates(_vector(found[1], field)), about(time_s), time_s), None
     return None, None
 
 

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Identification of simulated quadrotors unlike their description, beside the truth.
 
-`python -m tests.logs.identified_flights [--seeds 3] [--first-seed 1000]` prints the errors in standard errors.
+`python -m tests.logs.identified_flights [--seeds 3] [--first-seed 1000] [--condition wind]` prints the errors in
+standard errors.
 """
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,8 @@ from metarl_robot.logs.flight_model import NAMES, nominal_values
 from metarl_robot.logs.identify_flight import Given, IdentifiedFlight, identify_flight
 from metarl_robot.logs.recording import COMMANDED, Recording
 from metarl_robot.robots.quadrotor.description import Quadrotor
-from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
+from metarl_robot.robots.quadrotor.random_trajectories import FlightRange
+from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
 from tests.logs.flight_conditions import NOISE
 from tests.logs.made_flight import fly
 
@@ -27,6 +30,22 @@ _LOADED = load_robot("x500")
 assert isinstance(_LOADED, Quadrotor)
 ROBOT = _LOADED
 LOGS, DURATION_S = 2, 20.0
+_TIGHT = FlightRange((1.2, 1.2, 0.6), (2.0, 5.0), (3.0, 6.0), 1.5)
+
+
+class Condition(NamedTuple):
+    """Wind during the flights, and their shape."""
+
+    wind: Wind = Wind()
+    shape: FlightRange = FlightRange()
+
+
+CONDITIONS = {
+    "still": Condition(),
+    "wind": Condition(Wind(np.array([4.0, 2.0, 0.0]), gust_m_s=1.0)),
+    "tight": Condition(shape=_TIGHT),
+    "wind-tight": Condition(Wind(np.array([-2.0, 3.0, 0.0]), gust_m_s=0.6), _TIGHT),
+}
 
 
 def hidden(rng: np.random.Generator) -> tuple[Quadrotor, QuadrotorTask, Array]:
@@ -57,11 +76,18 @@ def hidden(rng: np.random.Generator) -> tuple[Quadrotor, QuadrotorTask, Array]:
     return made, task, truth
 
 
-def recordings_of(robot: Quadrotor, task: QuadrotorTask, seed: int, logs: int, duration_s: float) -> list[Recording]:
+def recordings_of(
+    robot: Quadrotor,
+    task: QuadrotorTask,
+    seed: int,
+    logs: int,
+    duration_s: float,
+    condition: Condition = CONDITIONS["still"],
+) -> list[Recording]:
     """Flights with the commands of each rotor."""
-    made = []
+    made, task = [], replace(task, wind=condition.wind)
     for i in range(logs):
-        flight = fly(robot, task, seed + 100 * i, duration_s, by_truth=True)
+        flight = fly(robot, task, seed + 100 * i, duration_s, by_truth=True, shape=condition.shape)
         # A recording's thrusts are means about each sample; commands are held from each sample on.
         about = 0.5 * (flight.thrust + np.concatenate([flight.thrust[:1], flight.thrust[:-1]]))
         made.append(Recording(f"flight {i + 1}", flight.time_s, flight.q, flight.v, about, rotors=COMMANDED))
@@ -78,12 +104,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.logs.identified_flights", description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=1000)
+    parser.add_argument("--condition", choices=CONDITIONS, default="still")
     options = parser.parse_args()
     every = []
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         robot, task, truth = hidden(np.random.default_rng(seed))
         given = Given(robot.mass_kg, robot.torque_ratio)
-        found = identify_flight(ROBOT, recordings_of(robot, task, seed, LOGS, DURATION_S), given)
+        made = recordings_of(robot, task, seed, LOGS, DURATION_S, CONDITIONS[options.condition])
+        found = identify_flight(ROBOT, made, given)
         off = in_standard_errors(found, truth)
         every.append(off)
         shares = np.sqrt(np.diagonal(found.covariance)) / found.std

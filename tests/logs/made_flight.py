@@ -7,7 +7,7 @@ Format: docs.px4.io, "ULog File Format". Messages: FLAG BITS, FORMAT, PARAMETER;
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from metarl_robot.control.factory import make_controller
 from metarl_robot.core import rotation
 from metarl_robot.logs.aerial_frames import enu, flu, flu_to_enu
 from metarl_robot.robots.quadrotor.description import Quadrotor
-from metarl_robot.robots.quadrotor.random_trajectories import drawn_flight
+from metarl_robot.robots.quadrotor.random_trajectories import FlightRange, drawn_flight
 from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 
@@ -45,13 +45,17 @@ def fly(
     duration_s: float = 12.0,
     hz: float = 200.0,
     by_truth: bool = False,
+    shape: FlightRange | None = None,
 ) -> Flight:
     """Fly a random trajectory under a geometric controller.
 
-    by_truth: control knows the true state, as from a better estimator than what is recorded.
+    by_truth: control knows the true state, as from a better estimator than what is recorded. shape: of the trajectory.
     """
     rng, period_s = np.random.default_rng(seed), 1.0 / hz
-    reference, controller = drawn_flight(robot, rng, duration_s)(), make_controller(robot, "se3")
+    reference, controller = (
+        drawn_flight(robot, rng, duration_s, flight=shape or FlightRange())(),
+        make_controller(robot, "se3"),
+    )
     plant = QuadrotorPlant(robot, task, seed)
     start = reference.sample(np.array([0.0]))
     state, rows = plant.reset(start.q[0], start.v[0]), []
@@ -111,29 +115,33 @@ def write_ulog(
     pose: str = "odometry",
     motors: str = "share",
     thrust_factor: float = 0.4,
+    ours: Collection[str] = (),
+    declared: int | None = None,
 ) -> Path:
     """A PX4 log of a flight: poses at 100 Hz, sensors at the flight's rate, motors in an order of their own.
 
     pose: odometry, body (velocities in body axes) or local (position and attitude on topics of their own). motors:
-    share or pulse.
+    share or pulse. ours: signals in ENU and FLU axes. declared: velocity_frame, whatever the velocities are.
     """
     order = [3, 0, 2, 1]  # motor i of the log is the robot's rotor order[i]
     places = robot.rotor_positions[order] * np.array([1.0, -1.0, -1.0])
     parameters: dict[str, float | int] = {"THR_MDL_FAC": thrust_factor, "PWM_MAIN_MIN1": 1075, "PWM_MAIN_MAX1": 1950}
     parameters |= {f"CA_ROTOR{i}_P{axis}": float(places[i, k]) for i in range(4) for k, axis in enumerate("XY")}
     log, time_s = UlogWriter(path, parameters), flight.time_s
-    _write_pose(log, flight, pose)
-    sensors = [("float", "gyro_rad", flu(flight.v[:, 3:])), ("float", "accelerometer_m_s2", flu(flight.force))]
+    _write_pose(log, flight, pose, ours, declared)
+    imu = {"rates": ("gyro_rad", flight.v[:, 3:]), "specific_force": ("accelerometer_m_s2", flight.force)}
+    sensors = [("float", name, values if key in ours else flu(values)) for key, (name, values) in imu.items()]
     log.topic("sensor_combined", time_s, sensors)
     _write_motors(log, robot, time_s, flight.thrust[:, order], motors, thrust_factor)
     return log.write()
 
 
-def _write_pose(log: UlogWriter, flight: Flight, pose: str) -> None:
+def _write_pose(log: UlogWriter, flight: Flight, pose: str, ours: Collection[str], declared: int | None) -> None:
     at = slice(None, None, 2)
     time_s, q, v = flight.time_s[at], flight.q[at], flight.v[at]
-    attitude = flu_to_enu(q[:, 3:])  # its own inverse but for the sign
-    position, velocity = (enu(each) for each in (q[:, :3], v[:, :3]))
+    attitude = q[:, 3:] if "attitude" in ours else flu_to_enu(q[:, 3:])  # its own inverse but for the sign
+    position = q[:, :3] if "position" in ours else enu(q[:, :3])
+    velocity = v[:, :3] if "velocity" in ours else enu(v[:, :3])
     if pose == "local":
         columns = [*zip("xyz", position.T, strict=True), *zip(("vx", "vy", "vz"), velocity.T, strict=True)]
         log.topic("vehicle_local_position", time_s[::2], [("float", name, each[::2]) for name, each in columns])
@@ -141,7 +149,7 @@ def _write_pose(log: UlogWriter, flight: Flight, pose: str) -> None:
         return
     if pose == "body":
         velocity = rotation.rotate_back(attitude, velocity)
-    frame = np.full(len(time_s), 3 if pose == "body" else 1)
+    frame = np.full(len(time_s), declared or (3 if pose == "body" else 1))
     fields = [
         ("uint64_t", "timestamp_sample", _BEGIN_US + np.round(1e6 * time_s).astype(np.uint64)),
         ("float", "position", position),

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from metarl_robot.core.robot import load_robot
 from metarl_robot.logs.check import Report, check
-from metarl_robot.logs.reading import nominal_gravity
+from metarl_robot.logs.log_map import LogMap
+from metarl_robot.logs.reading import nominal_gravity, read_log
 from metarl_robot.logs.recording import LogError, Recording
-from tests.logs.made_log import Machine, make
+from tests.logs.made_log import Machine, Made, make, write_csv
 
 ROBOT = load_robot("panda")
 MACHINE = Machine(hz=500.0, coulomb=0.005, dropped=0.01, effort_noise_nm=0.3)
@@ -80,6 +84,42 @@ def test_wrong_signs_and_gravity_are_named(recording: Recording) -> None:
         assert not found.usable and found.verdict == "not usable as it is"
         faults = [finding.text for finding in found.findings if finding.level == "fault"]
         assert any(words in text for text in faults), (words, faults)
+
+
+GEAR = np.array([100.0, 120.0, 100.0, 80.0, 50.0, 50.0, 60.0])
+SIGN = np.array([1, 1, -1, 1, 1, -1, 1])
+
+
+def test_currents_of_the_motors_side_are_named_with_gears_and_signs_that_mend_them(
+    tmp_path: Path, recording: Recording
+) -> None:
+    names = tuple(f"{signal}{i}" for signal in "qvi" for i in range(1, 8))
+    current = SIGN * recording.effort / GEAR / 0.1
+    made = Made(recording.time_s, recording.q, recording.v, recording.effort)
+    path = write_csv(tmp_path / "log.csv", made, names, recording.q, recording.v, current)
+    effort: dict[str, Any] = {"columns": "i{i}", "unit": "A", "gain": 0.1}
+    keys = {"position": {"columns": "q{i}"}, "velocity": {"columns": "v{i}"}, "effort": effort}
+    found = check(ROBOT, read_log(ROBOT, path, LogMap.model_validate(keys)))
+    (fault,) = (finding.text for finding in found.findings if finding.level == "fault")
+    gear = re.search(r"effort: gear .*about \[(.*?)\]", fault)
+    assert gear is not None and "effort: sign of panda_joint3, panda_joint6 in a map" in fault, fault
+    np.testing.assert_allclose(np.array(gear[1].split(", "), dtype=np.float64), GEAR, rtol=0.1)
+    effort |= {"gear": GEAR.tolist(), "sign": SIGN.tolist()}
+    mended = read_log(ROBOT, path, LogMap.model_validate(keys))
+    np.testing.assert_allclose(mended.effort, recording.effort, atol=1e-9)
+    assert check(ROBOT, mended).verdict == "usable"
+
+
+def test_one_gear_of_all_joints_is_named(recording: Recording) -> None:
+    found = check(ROBOT, replace(recording, effort=recording.effort / 100.0))
+    (fault,) = (finding.text for finding in found.findings if finding.level == "fault")
+    gear = re.search(r"effort: gear \(about ([0-9.]+)\)", fault)
+    assert gear is not None and float(gear[1]) == pytest.approx(100.0, rel=0.1), fault
+
+
+def test_a_payload_is_no_gear(recording: Recording) -> None:
+    heavy = check(ROBOT, recording_of(replace(MACHINE, mass_kg=2.8)))
+    assert heavy.usable and not any("gear" in finding.text for finding in heavy.findings), heavy.findings
 
 
 def test_gaps_outliers_and_filtered_velocities_are_said(recording: Recording) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from metarl_robot.core.signals import State
 from metarl_robot.logs.aerial_frames import enu, flu, flu_to_enu
 from metarl_robot.logs.flight_cells import measure_flight
 from metarl_robot.logs.flight_check import check_flight
+from metarl_robot.logs.flight_map import FlightMap
+from metarl_robot.logs.log_map import read_map
 from metarl_robot.logs.motor_thrusts import lagged
 from metarl_robot.logs.reading import read_log
 from metarl_robot.logs.recording import LogError, Recording
@@ -121,9 +124,9 @@ def test_wrong_frames_orders_and_units_are_named(recording: Recording) -> None:
     wrong = {
         "order xyzw": posed(q[:, [4, 5, 6, 3]]),
         "from world to body": posed(rotation.inverse(q[:, 3:])),
-        "FRD to NED": posed(flu_to_enu(q[:, 3:])),
+        "ulog: {attitude: flu_to_enu}": posed(flu_to_enu(q[:, 3:])),
         "velocities are in body axes": replace(recording, v=body),
-        "velocities are NED": replace(recording, v=np.hstack([enu(v[:, :3]), v[:, 3:]])),
+        "ulog: {velocity: enu}": replace(recording, v=np.hstack([enu(v[:, :3]), v[:, 3:]])),
         "never recorded": replace(recording, specific_force=0.0 * force),
         "are in g": replace(recording, specific_force=force / 9.81),
         "the wrong sign": replace(recording, specific_force=-force),
@@ -133,6 +136,62 @@ def test_wrong_frames_orders_and_units_are_named(recording: Recording) -> None:
         report = check_flight(ROBOT, changed)
         faults = [finding.text for finding in report.findings if finding.level == "fault"]
         assert any(words in text for text in faults), (words, report.findings)
+
+
+_POSE = ("position", "velocity", "attitude")
+_IMU = ("rates", "specific_force")
+OURS = {
+    _POSE: "'ulog: {position: enu, velocity: enu, attitude: flu_to_enu}'",
+    (*_POSE, *_IMU): "upside down: .*'ulog: {position: enu, .*attitude: flu_to_enu, rates: flu, specific_force: flu}'",
+    _IMU: "'ulog: {rates: flu, specific_force: flu}'",
+    ("attitude",): "'ulog: {attitude: flu_to_enu}'",
+    ("velocity",): "'ulog: {velocity: enu}'",
+    ("position",): "'ulog: {position: enu}'",
+    ("position", "velocity"): "'ulog: {position: enu, velocity: enu}'",
+    ("attitude", "rates"): "'ulog: {attitude: flu_to_enu, rates: flu}'",
+}
+
+
+@pytest.mark.parametrize("ours", OURS, ids="-".join)
+def test_axes_of_a_ulog_that_are_not_px4s_are_named_with_a_map_that_mends_them(
+    tmp_path: Path, flight: Flight, recording: Recording, ours: tuple[str, ...]
+) -> None:
+    path = write_ulog(tmp_path / "log.ulg", ROBOT, flight, ours=ours)
+    found = check_flight(ROBOT, read_log(ROBOT, path))
+    faults = [finding.text for finding in found.findings if finding.level == "fault"]
+    assert len(faults) == 1 and re.search(OURS[ours], faults[0]), found.findings
+    (tmp_path / "map.yaml").write_text(faults[0].split("'")[-2] + "\n")
+    mended = read_log(ROBOT, path, read_map(tmp_path / "map.yaml", FlightMap))
+    assert check_flight(ROBOT, mended).usable
+    np.testing.assert_allclose(mended.v, recording.v, atol=1e-3)
+    np.testing.assert_allclose(mended.q, recording.q, atol=1e-3)
+
+
+@pytest.mark.parametrize(("pose", "declared", "axes"), [("odometry", 3, "ned"), ("body", 1, "frd")])
+def test_velocities_in_another_frame_than_the_log_declares_are_named(
+    tmp_path: Path, flight: Flight, recording: Recording, pose: str, declared: int, axes: str
+) -> None:
+    path = write_ulog(tmp_path / "log.ulg", ROBOT, flight, pose, declared=declared)
+    found = check_flight(ROBOT, read_log(ROBOT, path))
+    faults = [finding.text for finding in found.findings if finding.level == "fault"]
+    assert len(faults) == 1 and f"'ulog: {{velocity: {axes}}}'" in faults[0], found.findings
+    mended = read_log(ROBOT, path, FlightMap.model_validate({"ulog": {"velocity": axes}}))
+    np.testing.assert_allclose(mended.v, recording.v, atol=1e-3)
+
+
+def test_axes_fixed_in_the_world_of_any_heading_are_no_body_axes(tmp_path: Path, flight: Flight) -> None:
+    heading_free = 2  # PX4's VELOCITY_FRAME_FRD
+    found = read_log(ROBOT, write_ulog(tmp_path / "log.ulg", ROBOT, flight, declared=heading_free))
+    assert check_flight(ROBOT, found).usable
+
+
+def test_without_an_accelerometer_thrust_shows_which_way_is_up(recording: Recording) -> None:
+    q = np.hstack([enu(recording.q[:, :3]), flu_to_enu(recording.q[:, 3:])])
+    v = np.hstack([enu(recording.v[:, :3]), recording.v[:, 3:]])
+    report = check_flight(ROBOT, replace(recording, q=q, v=v, specific_force=None, source="flight.csv"))
+    faults = [finding.text for finding in report.findings if finding.level == "fault"]
+    words = "'position: {axes: ned}, velocity: {axes: ned}, attitude: {axes: frd_to_ned}' in a map"
+    assert len(faults) == 1 and words in faults[0], report.findings
 
 
 def test_what_is_no_flight_is_refused_with_what_there_is(tmp_path: Path, flight: Flight) -> None:

@@ -168,8 +168,16 @@ WRONG: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray
     "unit: deg/s": lambda q, v, f: (q, np.hstack([v[:, :3], np.rad2deg(v[:, 3:])]), f),
     "unit: mm/s": lambda q, v, f: (q, np.hstack([1e3 * v[:, :3], v[:, 3:]]), f),
     "unit: g": lambda q, v, f: (q, v, f / 9.81),
-    "gravity acts upside down": lambda q, v, f: (*_aerospace(q, v), flu(f)),
-    "upside down: all": lambda q, v, f: (*_aerospace(q, v), None),
+    "gravity acts upside down: positions, velocities, attitudes, body rates and specific forces": (
+        lambda q, v, f: (*_aerospace(q, v), flu(f))
+    ),
+    "upside down: positions, velocities, attitudes and body rates": lambda q, v, f: (*_aerospace(q, v), None),
+    "position: {axes: ned}, velocity: {axes: ned}'": (
+        lambda q, v, f: (np.hstack([enu(q[:, :3]), q[:, 3:]]), np.hstack([enu(v[:, :3]), v[:, 3:]]), f)
+    ),
+    "'rates: {axes: frd}, specific_force: {axes: frd}'": (
+        lambda q, v, f: (q, np.hstack([v[:, :3], flu(v[:, 3:])]), flu(f))
+    ),
 }
 
 
@@ -203,7 +211,7 @@ def test_what_cannot_be_read_names_the_remedy(tmp_path: Path, flight: Flight) ->
         read_map(tmp_path / "map.yaml", FlightMap)
     (tmp_path / "map.yaml").write_text("joints: {a: b}\n")
     with pytest.raises(
-        LogError, match="allowed keys: time, position, attitude, velocity, rates, specific_force, rotors"
+        LogError, match="allowed keys: time, position, attitude, velocity, rates, specific_force, rotors, ulog"
     ):
         read_map(tmp_path / "map.yaml", FlightMap)
 
