@@ -507,6 +507,8 @@ class MomentumFilter:
         predictions were 1.08 instead of 0.67 times the nominal model's.
         """
         within = np.minimum(np.maximum(self._context, self._limits[0]), self._limits[1])
+        if np.array_equal(within, self._context):
+            return
         std = np.sqrt(np.maximum(np.diagonal(self.belief.covariance)[self._z], 0.0))
         for entry in np.flatnonzero(np.abs(self._context - within) > std).tolist():
             self._changes.limited(self.belief, entry, within[entry])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.euclidean_data import EuclideanModel
 from metarl_robot.adaptation.features import FeatureMap, Series, Xi
-from metarl_robot.adaptation.window_means import values_at, window_means
+from metarl_robot.adaptation.window_means import window_means, window_slopes
 from metarl_robot.core import rotation
 from metarl_robot.core.signals import State
 
@@ -126,8 +126,7 @@ class StreamCells:
         """Positions (STEPS + 1, nq) and velocities (STEPS + 1, n) at the steps' ends."""
         positions, half_s = np.array(self._q), self._half_s
         if self._attitude is None:
-            ahead, behind = (values_at(time_s, positions, grid + sign * half_s) for sign in (1.0, -1.0))
-            return window_means(time_s, positions, grid, half_s), (ahead - behind) / (2.0 * half_s)
+            return window_means(time_s, positions, grid, half_s), window_slopes(time_s, positions, grid, half_s)
         positions[:, self._attitude] = rotation.continuous(positions[:, self._attitude])
         q = window_means(time_s, positions, grid, half_s)
         q[:, self._attitude] = rotation.normalise(q[:, self._attitude])
@@ -137,8 +136,7 @@ class StreamCells:
         """Means (STEPS, n) over the smoothed steps of efforts that are constant between samples."""
         steps = np.diff(time_s, prepend=time_s[0])[:, None]
         impulse = np.cumsum(steps * np.array(self._effort), axis=0)
-        ahead, behind = (values_at(time_s, impulse, grid + sign * self._half_s) for sign in (1.0, -1.0))
-        return _middle((ahead - behind) / (2.0 * self._half_s))
+        return _middle(window_slopes(time_s, impulse, grid, self._half_s))
 
 
 def _middle(values: Array) -> Array:

@@ -11,9 +11,17 @@ Array = NDArray[np.float64]
 
 def values_at(time_s: Array, values: Array, at: Array) -> Array:
     """Values (N, n) at other times (N,), by linear interpolation of samples (K, n) at time_s (K,)."""
-    after = np.clip(np.searchsorted(time_s, at), 1, len(time_s) - 1)
-    share = ((at - time_s[after - 1]) / (time_s[after] - time_s[after - 1]))[:, None]
-    return np.asarray(values[after - 1] + share * (values[after] - values[after - 1]))
+    after = np.minimum(np.maximum(time_s.searchsorted(at), 1), len(time_s) - 1)
+    before = after - 1
+    begin_s, first = time_s[before], values[before]
+    share = ((at - begin_s) / (time_s[after] - begin_s))[:, None]
+    return np.asarray(first + share * (values[after] - first))
+
+
+def window_slopes(time_s: Array, values: Array, at: Array, half_s: float) -> Array:
+    """Slopes (N, n) of the linearly interpolated samples (K, n) from end to end of windows centred on times (N,)."""
+    ends = values_at(time_s, values, np.concatenate([at + half_s, at - half_s]))
+    return np.asarray((ends[: len(at)] - ends[len(at) :]) / (2.0 * half_s))
 
 
 def integral(time_s: Array, values: Array) -> Array:
@@ -25,12 +33,10 @@ def integral(time_s: Array, values: Array) -> Array:
 
 def window_means(time_s: Array, values: Array, at: Array, half_s: float) -> Array:
     """Means (N, n) of the linearly interpolated samples (K, n) over windows centred on times `at` (N,)."""
-    whole, steps = integral(time_s, values), np.diff(time_s)[:, None]
-
-    def until(times: Array) -> Array:
-        before = np.clip(np.searchsorted(time_s, times) - 1, 0, len(time_s) - 2)
-        since = (times - time_s[before])[:, None]
-        slope = (values[before + 1] - values[before]) / steps[before]
-        return np.asarray(whole[before] + since * (values[before] + 0.5 * since * slope))
-
-    return np.asarray((until(at + half_s) - until(at - half_s)) / (2.0 * half_s))
+    whole, times = integral(time_s, values), np.concatenate([at + half_s, at - half_s])
+    before = np.minimum(np.maximum(time_s.searchsorted(times) - 1, 0), len(time_s) - 2)
+    begin_s, first = time_s[before], values[before]
+    since = (times - begin_s)[:, None]
+    slope = (values[before + 1] - first) / (time_s[before + 1] - begin_s)[:, None]
+    until = whole[before] + since * (first + 0.5 * since * slope)
+    return np.asarray((until[: len(at)] - until[len(at) :]) / (2.0 * half_s))

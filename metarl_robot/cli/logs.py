@@ -105,6 +105,15 @@ def evaluate(
     adapters: Annotated[
         str | None, typer.Option(help="Adapters, separated by commas; default: all that have weights.")
     ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="HZ",
+            min=0.0,
+            max=1e5,
+            help="Rate of the samples that adapters get; default: the robot's control rate; 0: the log's.",
+        ),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=0, max=1024, help="Number of processes; 0: one per processor.")] = 0,
     json: _JSON = None,
     figure: Annotated[
@@ -120,7 +129,7 @@ def evaluate(
     names = _adapters(load_robot(robot)) if adapters is None else parse_names(adapters)
     loaded, recordings = read_recordings(robot, logs, log_map)
     with progress() as report:
-        evaluations = evaluate_all(loaded, recordings, names, report, processes=jobs)
+        evaluations = evaluate_all(loaded, recordings, names, report, processes=jobs, rate_hz=rate)
     document = summary(loaded, evaluations)
     if json is not None:
         write_json(document, json)

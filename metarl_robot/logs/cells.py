@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import FeatureMap, Series, Xi
 from metarl_robot.adaptation.stream_cells import GAP_STEPS, SLOWEST, SMOOTHED_STEPS, STEP_S, STEPS
-from metarl_robot.adaptation.window_means import values_at, window_means
+from metarl_robot.adaptation.window_means import window_means, window_slopes
 from metarl_robot.logs.recording import LogError, Recording
 
 Array = NDArray[np.float64]
@@ -100,7 +100,7 @@ def measure(dynamics: Any, recording: Recording) -> Cells:
     half_s = 0.5 * SMOOTHED_STEPS * step_s
     grid = grid_of(recording, step_s, half_s)
     q, effort = (window_means(time_s, each, grid, half_s) for each in (recording.q, recording.effort))
-    v = (values_at(time_s, recording.q, grid + half_s) - values_at(time_s, recording.q, grid - half_s)) / (2.0 * half_s)
+    v = window_slopes(time_s, recording.q, grid, half_s)
     residual = _residual(dynamics, q, v, effort, step_s)
     residual = residual.reshape(-1, STEPS, residual.shape[1]).mean(axis=1)
     return Cells(grid[::STEPS], q, v, effort, residual, without_gaps(time_s, grid[::STEPS], half_s, step_s), step_s)

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A multirotor's accelerations by its physical parameters, beside those of a recording, over short windows.
 
-    m (v̇ - g) = R e_z Σ T_i - R (Σ d Ω_i (v_b + ω × r_i) + p |v_b| v_b) + f
+    m (v̇ - g) = R e_z Σ T_i - R (Σ d Ω_i (v_b + ω × r_i) + p |v_b| v_b)
     J ω̇ = -ω × J ω + Σ (r_i - c) × T_i e_z - (s_i c_τ + c_z) T_i e_z - Σ r_i × d Ω_i (v_b + ω × r_i)
     T_i = γ u_i (1 + κ (u_i / u_h - 1))
 
-v_b is the velocity in body axes, d and p the rotors' and the body's drag. f is a constant horizontal force of each
-recording, as of wind. c is the offset of the centre of mass from the rotors' centre. The thrusts u_i are commands after
-the motors' lag and a delay; γ is the thrust over the nominal one at hover thrust u_h, κ the curvature of the curve.
+v_b = Rᵀ (v - w) is the velocity through the air in body axes, with a constant horizontal wind w of each recording.
+d and p are the rotors' and the body's drag. c is the offset of the centre of mass from the rotors' centre. The thrusts
+u_i are commands after the motors' lag and a delay; γ is the thrust over the nominal one at hover thrust u_h, κ the
+curvature of the curve.
 
 Errors are those of measured accelerations, not of forces: noise of measured accelerations in a regressor would make
 inertias seem too small. Velocities are means over `SMOOTHED_S`. The same means are taken of the integrals of the
@@ -49,8 +50,8 @@ AS_LOGARITHM = tuple(
     )
 )
 """Coordinates that are logarithms of the value over the nominal one; the others are values."""
-FORCES = 2
-"""Further coordinates of each recording: the constant force f [N]."""
+WINDS = 2
+"""Further coordinates of each recording: the wind w [m/s]."""
 
 
 def nominal_values(robot: Any) -> Array:
@@ -95,14 +96,13 @@ class FlightModel:
         self._steps = np.diff(time_s)[:, None]
         self._attitude = rotation.normalise(0.5 * (q[1:, 3:] + _near(q[1:, 3:], q[:-1, 3:])))
         self._v, self._rate = (0.5 * (each[1:] + each[:-1]) for each in (v[:, :3], v[:, 3:]))
-        self._v_body = rotation.rotate_back(self._attitude, self._v)
         self._ends = tuple(_ends(time_s, length_s) for length_s in WINDOWS_S)
         self._impulses: dict[tuple[float, float], Array] = {}
 
-    def errors(self, z: Array, force: Array) -> Errors:
-        """Measured accelerations minus those by coordinates z, with a constant force (2,) [N; world]: (W, 3) each."""
+    def errors(self, z: Array, wind: Array) -> Errors:
+        """Measured accelerations minus those by coordinates z, with a wind (2,) [m/s; world]: (W, 3) each."""
         value = values_of(self.nominal, z)
-        linear, angular = self._accelerations(value, force)
+        linear, angular = self._accelerations(value, wind)
         recording = self._recording
         made = []
         for measured, acceleration, ends in (
@@ -126,7 +126,7 @@ class FlightModel:
         last = np.clip(np.searchsorted(time_s, ends[2:] + SMOOTHED_S), 0, len(bad))
         return np.asarray(counted[last] == counted[first])
 
-    def _accelerations(self, value: Array, force: Array) -> tuple[Array, Array]:
+    def _accelerations(self, value: Array, wind: Array) -> tuple[Array, Array]:
         """Mean accelerations (K - 1, 3) between samples [m/s²; world], [rad/s²; body]."""
         of, robot = dict(zip(NAMES, value, strict=True)), self._robot
         u = self._acting(of["motor_time_up"], of["motor_time_down"], of["delay"])
@@ -134,17 +134,18 @@ class FlightModel:
         speed = np.sqrt(np.maximum(u, 0.0) / robot.thrust_coefficient)
         rotor_drag = np.array([of["rotor_drag_across"], of["rotor_drag_across"], of["rotor_drag_along"]])
         places = robot.rotor_positions - np.array([of["centre_x"], of["centre_y"], 0.0])
-        pull, torque = np.zeros_like(self._v_body), np.zeros_like(self._v_body)
+        v_air = rotation.rotate_back(self._attitude, self._v - np.append(wind, 0.0))
+        pull, torque = np.zeros_like(v_air), np.zeros_like(v_air)
         for i, place in enumerate(places):
-            hub = self._v_body + rotation.cross(self._rate, np.broadcast_to(place, self._rate.shape))
+            hub = v_air + rotation.cross(self._rate, np.broadcast_to(place, self._rate.shape))
             drag = -speed[:, [i]] * rotor_drag * hub
             drag[:, 2] += thrust[:, i]
             pull += drag
             torque += rotation.cross(np.broadcast_to(place, drag.shape), drag)
             torque[:, 2] -= (robot.spin[i] * of["torque_ratio"] + of["yaw_offset"]) * thrust[:, i]
         parasitic = np.array([of[f"parasitic_drag_{axis}"] for axis in "xyz"])
-        pull -= parasitic * np.linalg.norm(self._v_body, axis=1)[:, None] * self._v_body
-        pushed = rotation.rotate(self._attitude, pull) + np.append(force, 0.0)
+        pull -= parasitic * np.linalg.norm(v_air, axis=1)[:, None] * v_air
+        pushed = rotation.rotate(self._attitude, pull)
         inertia = np.array([of[f"inertia_{axis}"] for axis in "xyz"])
         turning = torque - rotation.cross(self._rate, inertia * self._rate)
         return pushed / of["mass"] + GRAVITY, turning / inertia

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of a quadrotor from recordings: the most probable ones under a prior about the nominal model.
 
-Coordinates z are those of flight_model.py, and a constant force for each recording. With the errors r(z) of the
+Coordinates z are those of flight_model.py, and a constant wind for each recording. With the errors r(z) of the
 accelerations, z minimises
 
     Σ_rows w r² / (s² a) + Σ ((z - z_0) / σ)²
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.logs.flight_model import AS_LOGARITHM, FORCES, NAMES, Errors, FlightModel, nominal_values, values_of
+from metarl_robot.logs.flight_model import AS_LOGARITHM, NAMES, WINDS, Errors, FlightModel, nominal_values, values_of
 from metarl_robot.logs.most_probable import MOST_ALIKE, TOLERATED, autocorrelation
 from metarl_robot.logs.recording import COLLECTIVE, LogError, Recording
 
@@ -35,8 +35,8 @@ MASS_STD, THRUST_STD, CURVATURE_STD, INERTIA_STD, TORQUE_STD, LAG_STD = 0.1, 0.2
 GIVEN_STD = 1e-3
 """That of a given mass or torque ratio."""
 DELAY_STD_S = 0.02
-DRAG_SHARE, DRAG_AT_M_S, FORCE_SHARE = 0.1, 10.0, 0.1
-"""Drag, as a share of the weight at this speed, and the constant force, as a share of the weight."""
+DRAG_SHARE, DRAG_AT_M_S, WIND_STD_M_S = 0.1, 10.0, 5.0
+"""Drag, as a share of the weight at this speed, and the wind."""
 CENTRE_SHARE, YAW_SHARE = 0.1, 0.2
 """Offset of the centre of mass over the length of an arm, and yaw_offset over the torque ratio."""
 MOST_SAMPLES = 120_000
@@ -46,7 +46,10 @@ LEAST_S = 3.0
 ROUNDS, FOLDS = 4, 5
 NO_LAG_S = 1e-4
 """Least motor_time_s of a robot.yaml."""
-_STEPS, _HALVINGS, _CLOSE, _DIFFERENCE = 8, 8, 1e-2, 1e-3
+_INERTIA = np.array([NAMES.index(f"inertia_{axis}") for axis in "xyz"])
+_APART = 2
+"""Windows apart that share no samples."""
+_STEPS, _HALVINGS, _CLOSE, _DIFFERENCE, _WIND_STEPS = 8, 8, 1e-2, 1e-3, 2
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,10 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class FlightFold:
-    """Held-out data. nominal, identified: (2,) root mean square error of accelerations [m/s²], [rad/s²]."""
+    """Held-out data, in a wind of their own that is fitted to them.
+
+    nominal, identified: (2,) root mean square error of accelerations [m/s²], [rad/s²].
+    """
 
     name: str
     nominal: Array
@@ -87,7 +93,7 @@ class IdentifiedFlight:
 
     @property
     def by_z(self) -> Array:
-        """Derivatives (p,) of the values of NAMES, then of the constant forces, with respect to z."""
+        """Derivatives (p,) of the values of NAMES, then of the winds, with respect to z."""
         made, at = np.ones(len(self.z)), list(AS_LOGARITHM)
         made[at] = self.values[at]
         return made
@@ -132,7 +138,7 @@ def identify_flight(
     models = [FlightModel(robot, _part(each, most)) for each in recordings]
     start, std = _prior(robot, given, len(recordings))
     fit = _Fit(models, start, std)
-    nominal = [model.errors(np.zeros(len(start)), np.zeros(FORCES)) for model in models]
+    nominal = [model.errors(np.zeros(len(start)), np.zeros(WINDS)) for model in models]
     flown_s = sum(float(np.sum(each.usable[0])) * _hop(each) for each in nominal)
     if flown_s < LEAST_S:
         raise LogError(
@@ -145,13 +151,15 @@ def identify_flight(
         fit.weigh(z)
         z, hessian = fit.solve(z)
     report("fit", ROUNDS, ROUNDS)
-    parts, folds = _parts(recordings, nominal), []
+    given_robot, parts, folds = fit.errors(fit.in_wind(np.zeros(len(start)))), _parts(recordings, nominal), []
     for done, (name, held) in enumerate(parts):
         report("held out", done, len(parts))
         fitted, _ = fit.solve(z, [tuple(~each for each in log) for log in held], steps=1)  # near: linear
-        folds.append(FlightFold(name, _missed(nominal, held), _missed(fit.errors(fitted, held), held)))
+        folds.append(FlightFold(name, _missed(given_robot, held), _missed(fit.errors(fit.in_wind(fitted)), held)))
     report("held out", len(parts), len(parts))
     covariance = np.asarray(np.linalg.inv(hessian))
+    inertia = covariance[_INERTIA, _INERTIA] + fit.fed_back(z) ** 2
+    covariance[_INERTIA, _INERTIA] = np.minimum(inertia, std[_INERTIA] ** 2)
     sources, lag_seen = tuple(each.source for each in recordings), any(model.has_commands for model in models)
     return IdentifiedFlight(robot, given, sources, start, std, z, covariance, tuple(folds), flown_s, lag_seen)
 
@@ -200,10 +208,10 @@ def _prior(robot: Any, given: Given, logs: int) -> tuple[Array, Array]:
     if given.torque_ratio_m is not None:
         start["torque_ratio"] = float(np.log(given.torque_ratio_m / robot.torque_ratio))
         std["torque_ratio"] = GIVEN_STD
-    forces = FORCES * logs
+    winds = WINDS * logs
     return (
-        np.array([*(start[name] for name in NAMES), *np.zeros(forces)]),
-        np.array([*(std[name] for name in NAMES), *np.full(forces, FORCE_SHARE * weight)]),
+        np.array([*(start[name] for name in NAMES), *np.zeros(winds)]),
+        np.array([*(std[name] for name in NAMES), *np.full(winds, WIND_STD_M_S)]),
     )
 
 
@@ -224,16 +232,13 @@ class _Fit:
         self._roots: list[tuple[Array, Array]] = []
         self._expanded: tuple[Array, Array, Array] | None = None
 
-    def errors(self, z: Array, still: object = None) -> list[Errors]:
-        """Errors of each recording; still: given: without its constant force."""
-        return [
-            model.errors(z, np.zeros(FORCES) if still is not None else z[self._force(i)])
-            for i, model in enumerate(self._models)
-        ]
+    def errors(self, z: Array) -> list[Errors]:
+        """Errors of each recording."""
+        return [model.errors(z, z[self._wind(i)]) for i, model in enumerate(self._models)]
 
-    def _force(self, i: int) -> slice:
-        first = len(NAMES) + FORCES * i
-        return slice(first, first + FORCES)
+    def _wind(self, i: int) -> slice:
+        first = len(NAMES) + WINDS * i
+        return slice(first, first + WINDS)
 
     def weigh(self, z: Array) -> None:
         """Weigh rows by the errors at z: roots of weights (W, 3), 0 where a row is not used."""
@@ -283,6 +288,34 @@ class _Fit:
             if np.max(np.abs(step) * np.sqrt(np.diagonal(hessian))) < _CLOSE:
                 break
         return z, hessian
+
+    def in_wind(self, z: Array) -> Array:
+        """Coordinates z (p,) with the most probable winds under the others, which stay."""
+        root, at = np.concatenate([each.ravel() for pair in self._roots for each in pair]), slice(len(NAMES), None)
+        steps = np.diag(_DIFFERENCE * self._std)[at]
+        for _ in range(_WIND_STEPS):
+            left = self._rows(z)
+            by_wind = root[:, None] * np.stack([(self._rows(z + step) - left) / step.sum() for step in steps], axis=1)
+            hessian = by_wind.T @ by_wind + np.diag(1.0 / self._std[at] ** 2)
+            z = z.copy()
+            z[at] -= np.linalg.solve(hessian, by_wind.T @ (root * left) + z[at] / self._std[at] ** 2)
+        return z
+
+    def fed_back(self, z: Array) -> Array:
+        """Standard deviations (3,) of ln J from torques that last and that control rejects, as of gusts.
+
+        The command follows such a torque with the opposite sign. What it explains is then wrong by a share between 0
+        and that of the torque, as of a noise model that is wrong in closed loop (Ljung, System Identification, 1999,
+        chapter 13). Noise of the rates does not last: it is not correlated between windows that share no samples.
+        """
+        lasting, explained, turned = np.zeros(3), np.zeros(3), z.copy()
+        turned[_INERTIA] += _DIFFERENCE
+        for errors, others in zip(self.errors(z), self.errors(turned), strict=True):
+            left, used = errors.value[1], errors.usable[1]
+            both = used[_APART:] & used[:-_APART]
+            lasting += (left[_APART:] * left[:-_APART])[both].sum(axis=0)
+            explained += (((others.value[1] - left)[used] / _DIFFERENCE) ** 2).sum(axis=0)
+        return np.asarray(np.sqrt(np.maximum(lasting, 0.0) / np.maximum(3.0 * explained, 1e-12)))
 
     def _expansion(self, z: Array) -> tuple[Array, Array]:
         """Errors (R,) at z and their derivatives (R, p); those of the last z are kept."""

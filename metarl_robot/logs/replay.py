@@ -3,7 +3,8 @@
 
 Every `EVERY` cells (cells.py), each predictor has seen the recording up to now. It predicts the force that the nominal
 model misses over the next half second, along the motion and the efforts that were then recorded, and the velocity of
-the next sample. An adapter gets samples at about the robot's control rate, each with the mean effort since the last.
+the next sample. An adapter gets samples at about the robot's control rate (or another one that is asked for), each with
+the mean effort since the last.
 Control compensates what an adapter feels now. Half a second ahead, an adapter predicts by several models that compete
 (adaptation/forecast.py). In the prediction of another, the part that its own model expects to pass decays
 (MomentumFilter.passing).
@@ -160,10 +161,11 @@ def _delay_s(robot: Robot, dynamics: Any, recording: Recording, cells: Cells) ->
     return Known(robot, dynamics, cells).delay_s() if cells.moving.any() else None
 
 
-def _prepared(robot: Robot, recording: Recording, label: str) -> _Prepared:
+def _prepared(robot: Robot, recording: Recording, label: str, rate_hz: float | None) -> _Prepared:
     """Raises LogError if the recording is too short."""
     _, acting, cells, counted, delayed = measured(robot, recording)
-    samples = samples_of(acting, robot.control_period_s)
+    period_s = robot.control_period_s if rate_hz is None else 1.0 / rate_hz if rate_hz > 0.0 else 0.0
+    samples = samples_of(acting, period_s)
     return _Prepared(recording.source, label, samples, cells, _windows(recording.source, cells), counted, delayed)
 
 
@@ -247,11 +249,13 @@ def evaluate_all(
     progress: Progress | None = None,
     weights: Mapping[str, Checkpoint] = NO_WEIGHTS,
     processes: int = 1,
+    rate_hz: float | None = None,
 ) -> list[Evaluation]:
     """Run the rivals and the named adapters over each recording.
 
     weights: further weights by name; each adapter that they serve runs with them too, as `adapter (name)`.
     processes: their number; 0: one for each processor. The results are the same.
+    rate_hz: of the samples that adapters get; None: the control rate; 0: the recording's.
 
     Raises:
         LogError: a recording is too short.
@@ -261,7 +265,7 @@ def evaluate_all(
     predictors, prepared = _predictors(robot, adapters, weights), []
     for i, recording in enumerate(recordings):
         report("measure", i, len(recordings))
-        prepared.append(_prepared(robot, recording, f" {i + 1}/{len(recordings)}" if several else ""))
+        prepared.append(_prepared(robot, recording, f" {i + 1}/{len(recordings)}" if several else "", rate_hz))
     report("measure", len(recordings), len(recordings))
     # The longest work comes first.
     work = [_Job(robot, each, *of) for each in prepared for of in predictors]
@@ -313,9 +317,9 @@ def _adapter(robot: Robot, name: str, problem: _Problem, weights: Checkpoint | N
     return forecasting(robot, problem.dynamics, name, adapter, weights)
 
 
-def samples_of(recording: Recording, control_period_s: float) -> Samples:
-    """Every k-th sample, so that their rate is about the control rate or, if that is lower, the recording's."""
-    stride = max(1, round(control_period_s / recording.period_s))
+def samples_of(recording: Recording, period_s: float) -> Samples:
+    """Every k-th sample, so that they are about this time apart, or all if that is less than the recording's."""
+    stride = max(1, round(period_s / recording.period_s))
     at = np.arange(0, len(recording.time_s), stride)
     effort, steps = recording.effort, np.diff(recording.time_s)[:, None]
     impulses = np.append(0.5 * steps * (effort[1:] + effort[:-1]), steps[-1:] * effort[-1:], axis=0)

@@ -17,10 +17,11 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.logs.flight_model import NAMES, FlightModel
 from metarl_robot.logs.identified_flight_document import RATIOS, flight_document
 from metarl_robot.logs.identify_flight import Given, identify_flight
-from metarl_robot.logs.recording import COLLECTIVE, MEASURED, LogError, Recording
+from metarl_robot.logs.recording import COLLECTIVE, COMMANDED, MEASURED, LogError, Recording
 from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
 from tests.logs.flight_bags import write_flight_table
-from tests.logs.identified_flights import ROBOT, hidden, in_standard_errors, recordings_of
+from tests.logs.identified_flights import CONDITIONS, ROBOT, hidden, in_standard_errors, recordings_of
 from tests.logs.made_flight import Flight, fly
 
 RUNNER = CliRunner()
@@ -63,6 +64,33 @@ def test_without_a_mass_only_ratios_are_shown_and_the_remedy_is_said(
     expected = of["thrust"] / of["mass"] * nominal["mass"]
     assert ratio["standard_error"] < 0.01
     assert abs(ratio["over_nominal"] - expected) < max(2.0 * ratio["standard_error"], 0.005)
+
+
+def test_a_constant_wind_explains_forces_and_torques_of_a_flight_in_it() -> None:
+    windy = QuadrotorTask(ground_effect=False, wind=Wind(np.array([4.0, 2.0, 0.0])))
+    flight = fly(ROBOT, windy, SEED, 4.0)
+    about = 0.5 * (flight.thrust + np.concatenate([flight.thrust[:1], flight.thrust[:-1]]))
+    model = FlightModel(ROBOT, Recording("windy", flight.time_s, flight.q, flight.v, about, rotors=COMMANDED))
+    z = np.where([name.partition("_")[0] in ("rotor", "parasitic") for name in NAMES], model.nominal, 0.0)
+
+    def missed(wind: tuple[float, float]) -> NDArray[np.float64]:
+        found = model.errors(z, np.array(wind))
+        return np.array(
+            [np.sqrt(np.mean(each[used] ** 2)) for each, used in zip(found.value, found.usable, strict=True)]
+        )
+
+    assert np.all(missed((4.0, 2.0)) < [0.1, 0.2] * missed((0.0, 0.0))), (missed((4.0, 2.0)), missed((0.0, 0.0)))
+    assert np.all(missed((4.0, 2.0)) < 0.2 * missed((-4.0, -2.0)))
+
+
+def test_gusts_that_control_rejects_widen_the_standard_errors_of_inertia() -> None:
+    robot, task, truth = hidden(np.random.default_rng(SEED))
+    gusty = recordings_of(robot, task, SEED, 1, 6.0, CONDITIONS["wind"])
+    found = identify_flight(ROBOT, gusty, Given(robot.mass_kg, robot.torque_ratio))
+    across = [NAMES.index(name) for name in ("inertia_x", "inertia_y")]
+    assert np.all(np.abs(in_standard_errors(found, truth)[across]) < 2.0)
+    shares = np.sqrt(np.diagonal(found.covariance)) / found.std
+    assert np.all((shares[across] > 0.2) & (shares[across] <= 1.0)), "in still air below 0.2"
 
 
 def test_a_collective_thrust_and_a_robot_that_does_not_fly_are_refused(

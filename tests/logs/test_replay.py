@@ -159,6 +159,12 @@ def test_samples_come_at_about_the_control_rate(hz: float, expected_hz: float) -
     np.testing.assert_array_equal(samples.q[3], recording.q[3 * stride])
 
 
+@pytest.mark.parametrize(("rate_hz", "expected_hz"), [(None, 200.0), (0.0, 400.0), (100.0, 100.0)])
+def test_another_rate_of_the_samples_can_be_asked_for(rate_hz: float | None, expected_hz: float) -> None:
+    (found,) = evaluate_all(ROBOT, [exact(1.5, 400.0)], (), rate_hz=rate_hz)
+    assert 1.0 / found.period_s == pytest.approx(expected_hz, rel=1e-3)
+
+
 def test_several_processes_give_the_same_and_report_each_predictor() -> None:
     robot, time_s = load_robot("planar2"), np.arange(0.0, 2.0, 0.005)
     q = robot.home + np.stack([np.sin(time_s), np.cos(2.0 * time_s)], axis=1)
