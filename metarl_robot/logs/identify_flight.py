@@ -47,6 +47,7 @@ ROUNDS, FOLDS = 4, 5
 NO_LAG_S = 1e-4
 """Least motor_time_s of a robot.yaml."""
 _INERTIA = np.array([NAMES.index(f"inertia_{axis}") for axis in "xyz"])
+_LAG = np.array([NAMES.index(name) for name in ("motor_time_up", "motor_time_down", "delay")])
 _APART = 2
 """Windows apart that share no samples."""
 _STEPS, _HALVINGS, _CLOSE, _DIFFERENCE, _WIND_STEPS = 8, 8, 1e-2, 1e-3, 2
@@ -158,10 +159,21 @@ def identify_flight(
         folds.append(FlightFold(name, _missed(given_robot, held), _missed(fit.errors(fit.in_wind(fitted)), held)))
     report("held out", len(parts), len(parts))
     covariance = np.asarray(np.linalg.inv(hessian))
-    inertia = covariance[_INERTIA, _INERTIA] + fit.fed_back(z) ** 2
-    covariance[_INERTIA, _INERTIA] = np.minimum(inertia, std[_INERTIA] ** 2)
+    _widen(covariance, fit.fed_back(z), std)
     sources, lag_seen = tuple(each.source for each in recordings), any(model.has_commands for model in models)
     return IdentifiedFlight(robot, given, sources, start, std, z, covariance, tuple(folds), flown_s, lag_seen)
+
+
+def _widen(covariance: Array, fed_back: Array, std: Array) -> None:
+    """Widen variances by those of ln J that are fed back (3,), up to the prior's std (p,).
+
+    Lag and delay show in the same errors as the inertias about x and y: they are widened by as large a factor.
+    """
+    variance = np.diagonal(covariance).copy()
+    factor = float(np.max(1.0 + fed_back[:2] ** 2 / variance[_INERTIA[:2]]))
+    variance[_INERTIA] += fed_back**2
+    variance[_LAG] *= factor
+    np.fill_diagonal(covariance, np.minimum(variance, std**2))
 
 
 def _check(recordings: Sequence[Recording]) -> None:
