@@ -29,6 +29,7 @@ from metarl_robot.robots.ground.context_names import FRICTION
 from metarl_robot.robots.ground.filter_tuning import inertial
 from metarl_robot.robots.ground.heading import turns
 from metarl_robot.robots.ground.lasting_error import MOST, LastingError, LevelledAlarm
+from metarl_robot.robots.ground.slope_std import SlopeStd
 
 Array = NDArray[np.float64]
 
@@ -47,7 +48,7 @@ class BodyFilter(MomentumFilter):
 
     def reset(self) -> None:
         super().reset()
-        self._inertial = False
+        self._inertial, self._slope_std = False, SlopeStd(self._features.names)
         self._noise = self._noise_of(self._tuning)
 
     def _sample(self, state: State, effort: Array, dt: float) -> Sample:
@@ -58,11 +59,11 @@ class BodyFilter(MomentumFilter):
 
     @property
     def context(self) -> Context:
-        """See Adapter. While the context is held at the prior's mean, its deviations are the prior's."""
+        """See Adapter and slope_std.py. While the context is held at the prior's mean, so are its deviations."""
         found = super().context
-        if not self._restarts.holding:
-            return found
-        return Context(found.names, found.mean, np.sqrt(self._prior.covariance.diagonal()))
+        holding = self._restarts.holding
+        std = np.sqrt(self._prior.covariance.diagonal()) if holding else self._slope_std.of(found.std)
+        return Context(found.names, found.mean, std)
 
     def advance(self, state: State, effort: Array, dt: float) -> None:
         before = self.belief.position[2] if self._started else state.q[2]
@@ -73,6 +74,7 @@ class BodyFilter(MomentumFilter):
         for belief in {id(belief): belief for belief in beliefs}.values():  # a hypothesis may share the filter's own
             self._turn(belief, turn)
         self._missed.force = turn @ self._missed.force
+        self._slope_std.follow(self._context, dt)
 
     def estimate(self, measured: State) -> State:
         found = super().estimate(measured)

@@ -4,11 +4,10 @@
 A plan looks about a second ahead; at full speed on low friction a vehicle needs longer to stop. With s_0 the place
 where the reference comes to rest and a the deceleration, speeds are lowered on the same path,
 
-    v' = min(v, √(2 a (s_0 - s))),    v̇' = v' dv'/ds
+    v' = min(v, √(2 a (s_0 - s)))
 
 A vehicle that is faster than that brakes from its own speed w with the deceleration w² / (2 s_0), s_0 from the vehicle,
-so that it does not pass the place. With τ = (cos ψ, sin ψ, κ), setpoints have the velocity v' τ and the acceleration
-v̇' τ + v'² dτ/ds.
+so that it does not pass the place.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.signals import Setpoints
+from metarl_robot.robots.ground.retimed import retimed
 
 Array = NDArray[np.float64]
 
@@ -53,25 +53,9 @@ def braked(
         slower = np.sqrt(2.0 * needed * left)
     elif _deceleration(speed, steps) < _ENOUGH * planned:
         return points
-    return _slowed(points, spacing_s, steps, slower)
+    return retimed(points, spacing_s, steps, slower)
 
 
 def _deceleration(speed: Array, steps: Array) -> float:
     """Largest deceleration [m/s²] of speeds (K + 1,) [m/s] that are steps (K,) [m] apart."""
     return float(np.max(-np.diff(np.square(speed)) / (2.0 * steps)))
-
-
-def _slowed(points: Setpoints, spacing_s: float, steps: Array, slower: Array) -> Setpoints:
-    """Setpoints of the same path with speeds (K + 1,) [m/s] at its first rows, which are steps (K,) [m] apart."""
-    rows, last = np.arange(len(slower)), len(steps)
-    times = np.concatenate([[0.0], np.cumsum(2.0 * steps / np.maximum(slower[1:] + slower[:-1], 1e-3))])
-    at = np.interp(spacing_s * np.arange(len(points.q)), times, rows)
-    k = np.minimum(at.astype(int), last - 1)
-    rates = np.append(np.diff(np.square(slower)) / (2.0 * steps), 0.0)[at.astype(int)][:, None]
-    table = np.column_stack([points.q[: last + 1], points.v[: last + 1], points.a[: last + 1], slower])
-    here = table[k] + (at - k)[:, None] * (table[k + 1] - table[k])
-    q, v, a, wanted = here[:, :3], here[:, 3:6], here[:, 6:9], here[:, 9:]
-    square = np.maximum(v[:, :1] ** 2 + v[:, 1:2] ** 2, 1e-6)
-    direction = v / np.sqrt(square)
-    bend = (a - (a[:, :1] * direction[:, :1] + a[:, 1:2] * direction[:, 1:2]) * direction) / square
-    return Setpoints(q, wanted * direction, rates * direction + wanted**2 * bend)

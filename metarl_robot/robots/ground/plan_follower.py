@@ -25,6 +25,7 @@ from metarl_robot.control.riccati_qp import Weights
 from metarl_robot.control.warm_start import shifted_rows
 from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
 from metarl_robot.robots.ground.actuators import Actuators
+from metarl_robot.robots.ground.catching_up import reachable
 from metarl_robot.robots.ground.context_names import FRICTION
 from metarl_robot.robots.ground.description import Ground
 from metarl_robot.robots.ground.dynamics import N_PARAMETERS
@@ -235,12 +236,14 @@ class PlanFollower(ABC, Generic[Config]):
         xi = Xi(q, v, np.zeros_like(v), efforts, np.stack([efforts, efforts]))
         return np.asarray(np.broadcast_to(self.adapter.evaluate(xi), v.shape))
 
-    def _hardest(self, mass_kg: float) -> float:
-        """Largest deceleration [m/s²] of a plan on the believed friction."""
+    def _hardest(self, mass_kg: float) -> tuple[float, float]:
+        """Largest deceleration and acceleration [m/s²] of a plan on the believed friction."""
         robot = self._robot
-        lower, _ = torque_bounds(robot, np.zeros((1, 6)), self._route.friction, mass_kg, self._config.grip_share)
-        torque = -np.maximum(lower[0], robot.effort_lower)[robot.torque_channels].sum()
-        return float(torque / (robot.wheel_radius_m * (mass_kg + robot.rolling_mass_kg)))
+        bounds = torque_bounds(robot, np.zeros((1, 6)), self._route.friction, mass_kg, self._config.grip_share)
+        lower, upper = np.maximum(bounds[0][0], robot.effort_lower), np.minimum(bounds[1][0], robot.effort_limit)
+        torque = np.stack([-lower, upper])[:, robot.torque_channels].sum(axis=1)
+        braking, driving = torque / (robot.wheel_radius_m * (mass_kg + robot.rolling_mass_kg))
+        return float(braking), float(driving)
 
     def _target(self, time: float, here: Array, reference: Reference, mass_kg: float) -> tuple[Array, Array] | None:
         """States (N + 1, n) and inputs (N, nu) that follow the reference from the nearest point on."""
@@ -248,13 +251,15 @@ class PlanFollower(ABC, Generic[Config]):
         found = self._route.nearest(reference, time, here[:3], forward, 0.0)
         if found is None:
             return None
-        points = found.reference.sample(found.time_s + self._far_grid)
+        points, spacing_s = found.reference.sample(found.time_s + self._far_grid), self._config.knot_spacing_s
+        braking, driving = self._hardest(mass_kg)
         if self._turning.needed(time, here[:3], forward, points):
             route, margin_m = self._route, self._config.obstacle_margin_m
             points = self._turning.arc(here[:3], points, self._far_grid, route.friction, route.obstacles, margin_m)
-        elif (stop := next_stop(points)) > 0:
-            hardest = self._hardest(mass_kg)
-            points = braked(points, stop, self._config.knot_spacing_s, abs(forward), STOP_SHARE * hardest, hardest)
+        else:
+            if (stop := next_stop(points)) > 0:
+                points = braked(points, stop, spacing_s, abs(forward), STOP_SHARE * braking, braking)
+            points = reachable(points, spacing_s, here[:2], forward, driving, self._config.across_scale_m)
         points = Setpoints(*(rows[: len(self._grid)] for rows in (points.q, points.v, points.a)))
         q = points.q.copy()
         q[:, 2] += 2.0 * np.pi * np.round((here[2] - q[0, 2]) / (2.0 * np.pi))
