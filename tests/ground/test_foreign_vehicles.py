@@ -339,8 +339,9 @@ def test_a_vehicle_as_fast_as_its_reference_or_beside_one_that_stands_keeps_the_
 def test_a_vehicle_away_from_its_path_is_not_slowed() -> None:
     dt = 0.02
     points = _bend().sample(0.5 + dt * np.arange(60))
-    for away_m, first in ((0.0, 1.0), (0.05, 2.5), (0.1, 4.0), (3.0, 4.0)):
-        slower = reachable(points, dt, points.q[0, :2] + [0.0, away_m], 1.0, 2.0, 0.1)
+    for away_m, first in ((0.0, 1.0), (0.05, 1.0), (0.075, 2.5), (0.1, 4.0), (3.0, 4.0)):
+        left = np.array([-np.sin(points.q[0, 2]), np.cos(points.q[0, 2])])
+        slower = reachable(points, dt, points.q[0, :2] + away_m * left, 1.0, 2.0, 0.1)
         assert np.hypot(*slower.v[0, :2]) == pytest.approx(first)
 
 

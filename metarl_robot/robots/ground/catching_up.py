@@ -7,9 +7,8 @@ a path of the curvature κ is κ Δs² / 2 beside the setpoint's tangent. From t
     v' = min(v, √(w² + 2 a s))
 
 with the acceleration a that the believed friction allows. The setpoints' acceleration stays the reference's own: a
-vehicle that is slower by little, in a bend, has no friction left for more. The farther a vehicle is from its path, the
-more w is the reference's speed: slow setpoints would leave a vehicle that slid off its path in a slow way back, or in
-reverse.
+vehicle that is slower by little, in a bend, has no friction left for more. Of a vehicle that slid off its path, w is
+the reference's speed: with slow setpoints it would come back slowly, or in reverse.
 """
 
 from __future__ import annotations
@@ -28,10 +27,13 @@ def reachable(
 ) -> Setpoints:
     """Setpoints (N, …), spacing_s apart, of a vehicle at a place (2,) with a forward speed; the first one is near it.
 
-    away_m: distance from the path at which they are the reference's. Returns the same object if they all are.
+    away_m: distance across the path from which on they are the reference's; within half of it, they begin at the
+    vehicle's speed. Returns the same object if they are all the reference's.
     """
     speed = np.hypot(points.v[:, 0], points.v[:, 1])
-    away = min(float(np.hypot(*(place - points.q[0, :2]))) / away_m, 1.0)
+    x, y, yaw = points.q[0]
+    across_m = abs(np.cos(yaw) * (place[1] - y) - np.sin(yaw) * (place[0] - x))
+    away = float(np.clip(2.0 * across_m / away_m - 1.0, 0.0, 1.0))
     begin = max(speed_m_s, 0.0) + away * max(speed[0] - max(speed_m_s, 0.0), 0.0)
     if begin >= speed[0]:
         return points
