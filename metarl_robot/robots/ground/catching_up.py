@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A vehicle slower than its reference: setpoints that it can reach.
+"""A vehicle with a steered axle that is slower than its reference: setpoints that it can reach.
 
 Setpoints that run away from the vehicle draw a plan across bends: at the distance Δs behind its setpoint, a vehicle on
 a path of the curvature κ is κ Δs² / 2 beside the setpoint's tangent. From the vehicle's speed w, the path is driven at
@@ -8,7 +8,8 @@ a path of the curvature κ is κ Δs² / 2 beside the setpoint's tangent. From t
 
 with the acceleration a that the believed friction allows. The setpoints' acceleration stays the reference's own: a
 vehicle that is slower by little, in a bend, has no friction left for more. Of a vehicle that slid off its path, w is
-the reference's speed: with slow setpoints it would come back slowly, or in reverse.
+the reference's speed: with slow setpoints it would come back slowly, or in reverse. A skid-steered vehicle is slow
+because its tyres resist the turn, and slower setpoints slowed it further: it keeps those of the reference.
 """
 
 from __future__ import annotations

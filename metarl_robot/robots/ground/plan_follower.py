@@ -259,7 +259,8 @@ class PlanFollower(ABC, Generic[Config]):
         else:
             if (stop := next_stop(points)) > 0:
                 points = braked(points, stop, spacing_s, abs(forward), STOP_SHARE * braking, braking)
-            points = reachable(points, spacing_s, here[:2], forward, driving, self._config.across_scale_m)
+            if self._robot.is_steered:
+                points = reachable(points, spacing_s, here[:2], forward, driving, self._config.across_scale_m)
         points = Setpoints(*(rows[: len(self._grid)] for rows in (points.q, points.v, points.a)))
         q = points.q.copy()
         q[:, 2] += 2.0 * np.pi * np.round((here[2] - q[0, 2]) / (2.0 * np.pi))
