@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from metarl_robot.adaptation.unexplained_force import STD_CALIBRATION
 from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Context, State
 from metarl_robot.robots.ground.adapters import DISTURBANCE_OBSERVER
+from metarl_robot.robots.ground.body_filter import FRICTION_S
 from metarl_robot.robots.ground.context_names import FRICTION
 from metarl_robot.robots.ground.flat_outputs import GroundOutputs
 from metarl_robot.robots.ground.lasting_error import MOST
@@ -90,7 +92,10 @@ def test_friction_that_does_not_show_is_forgotten(robot: Any, bends: Any) -> Non
     filter_.follow(still, np.zeros(2), 0.01)
     for _ in range(500):
         std = filter_.update(still, np.zeros(2), 0.01).std[entry]
-    assert std > 1.5 * known
+    kept = np.exp(-2.0 * 5.0 / FRICTION_S)
+    prior = STD_CALIBRATION**2 * filter_._prior.covariance[entry, entry]
+    assert std > 1.3 * known
+    assert std == pytest.approx(np.sqrt(kept * known**2 + (1.0 - kept) * prior), rel=0.05)
 
 
 def test_a_context_that_is_held_at_the_prior_is_not_certain(robot: Any, bends: Any) -> None:

@@ -9,7 +9,8 @@ a path of the curvature κ is κ Δs² / 2 beside the setpoint's tangent. From t
 with the acceleration a that the believed friction allows. The setpoints' acceleration stays the reference's own: a
 vehicle that is slower by little, in a bend, has no friction left for more. Of a vehicle that slid off its path, w is
 the reference's speed: with slow setpoints it would come back slowly, or in reverse. A skid-steered vehicle is slow
-because its tyres resist the turn, and slower setpoints slowed it further: it keeps those of the reference.
+because its tyres resist the turn, and slower setpoints slowed it further: it keeps those of the reference. So does a
+vehicle whose speeds are planned anyway (route.py), from its own speed and within the estimated friction.
 """
 
 from __future__ import annotations

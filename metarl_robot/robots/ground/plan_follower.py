@@ -259,7 +259,7 @@ class PlanFollower(ABC, Generic[Config]):
         else:
             if (stop := next_stop(points)) > 0:
                 points = braked(points, stop, spacing_s, abs(forward), STOP_SHARE * braking, braking)
-            if self._robot.is_steered:
+            if self._robot.is_steered and not self._route.plans_speeds:
                 points = reachable(points, spacing_s, here[:2], forward, driving, self._config.across_scale_m)
         points = Setpoints(*(rows[: len(self._grid)] for rows in (points.q, points.v, points.a)))
         q = points.q.copy()

@@ -109,6 +109,11 @@ class Route:
         self.friction, self._speed_grip = self._robot.friction, 0.0
         self.target: Setpoints | None = None
 
+    @property
+    def plans_speeds(self) -> bool:
+        """Whether the line has speeds of its own: around obstacles, or with `speed_grip`."""
+        return self._detour is not None
+
     def observe(self, discs: Array) -> None:
         """All known obstacles as discs (K, 3): x, y, radius [m; world]. Raises SignalError."""
         new = Obstacles(discs)
