@@ -22,7 +22,7 @@ module:
     controlled_context.py     control gets a context that can exist, and after a start gradually
 
 A whiteness test on the last innovations detects a change (stream/whiteness.py). At the start the hypotheses are the
-prior and, for each removable object, its absence.
+prior and, for each removable object, its absence; each also with the friction of the nominal model.
 """
 
 from __future__ import annotations
@@ -52,6 +52,11 @@ from metarl_robot.dynamics.protocols import Dynamics
 
 Array = NDArray[np.float64]
 
+MODELLED_BEHIND = 3.0
+"""Lead in log-evidence that friction as in the nominal model needs over other friction.
+
+Without it, this friction is used for the first tenths of a second of robots that have more, until they move faster.
+"""
 DIFFERENT_SIGMAS = 0.1
 """Contexts that differ by less of the prior's standard deviations give the same force."""
 HANDED_OVER = 300.0
@@ -100,7 +105,7 @@ class MomentumFilter:
         n, k, tuning = self._n, features.size, self._tuning
         self._features, self._prior, self._z = features, prior, slice(4 * n, 4 * n + k)
         prior_std = np.sqrt(np.diagonal(prior.covariance)) + 1e-12
-        self._limits = features.limits
+        self._limits, self._frictions = features.limits, np.flatnonzero(features.heavy_tailed)
         self._different = DIFFERENT_SIGMAS * prior_std
         self._machine = Machine(prior, self._unfamiliar_prior, features.heavy_tailed, self._z.start)
         self._changes = BeliefChanges(n, prior, self._unfamiliar_prior or prior, tuning.drift_initial)
@@ -348,7 +353,7 @@ class MomentumFilter:
         Its correlations with friction come from one direction of motion, and friction may have been wrong there:
         friction is uncertain again, independent of the other entries.
         """
-        self.belief = self._changes.jumped(model, Jump(np.flatnonzero(self._features.heavy_tailed)))
+        self.belief = self._changes.jumped(model, Jump(self._frictions))
         self.follow(state, effort, dt)
 
     def take_context(self, context: Array, now: tuple[State, Array] | None = None) -> None:
@@ -381,12 +386,15 @@ class MomentumFilter:
         return stopped(self._tuning.stops, state, self.belief.mean[self._v], dt)
 
     def _start(self, state: State) -> None:
-        """Start from the measured state. Further hypotheses: the absence of each removable object."""
+        """Start from the measured state. Further hypotheses: no removable object; friction as in the nominal model."""
         self._locate(state)
         here = self._hypothesis(self.belief.copy())
         removed = [jump for jump in self._tuning.jumps if jump.removed and self._restarts.count == 0]
         familiar = [here, *map(self._jumped, removed)]
-        self._consider([*familiar, *(self._on_unfamiliar(one) for one in familiar if self._may_be_unfamiliar)])
+        first = self._restarts.count == 0 and len(self._frictions) > 0
+        modelled = map(self._with_friction_as_modelled, familiar) if first else ()
+        unfamiliar = map(self._on_unfamiliar, familiar) if self._may_be_unfamiliar else ()
+        self._consider([*familiar, *modelled, *unfamiliar])
 
     def _locate(self, state: State) -> None:
         """Set position and velocity to the measurement."""
@@ -474,6 +482,10 @@ class MomentumFilter:
     def _recalled(self, earlier: Belief) -> Hypothesis:
         belief = self._changes.recalled(self.belief, earlier)
         return Hypothesis(belief, 0.0, unfamiliar=self._machine.has_model(belief.mean))
+
+    def _with_friction_as_modelled(self, other: Hypothesis) -> Hypothesis:
+        """The same on a robot with the friction of its description, as in many simulations; others have more."""
+        return Hypothesis(self._changes.as_modelled(other.belief, self._frictions), -MODELLED_BEHIND)
 
     def _on_unfamiliar(self, familiar: Hypothesis) -> Hypothesis:
         """The same on a machine unlike those of the training."""
