@@ -190,10 +190,12 @@ def test_before_a_wall_the_vehicle_stops_and_stands() -> None:
 def test_a_command_names_the_point_of_the_line_that_is_followed(name: str) -> None:
     controller = make_controller(ROBOT, name)
     controller.observe_obstacles(np.array([[5.0, 0.1, 0.2]]))
-    q = np.array([4.0, -0.3, 0.0])
-    points = [controller.step(2.0 + 0.01 * k, State(q, np.array([3.0, 0.0, 0.0])), STRAIGHT).target for k in range(2)]
-    assert points[-1] is not None and points[-1].q.shape == (1, 3)
-    assert abs(points[-1].q[0, 0] - q[0]) < 0.5
+    v = np.array([3.0, 0.0, 0.0])
+    for time_s in (2.0, 2.01):
+        q = np.array([4.0, -0.3, 0.0]) + (time_s - 2.0) * v
+        point = controller.step(time_s, State(q, v), STRAIGHT).target
+    assert point is not None and point.q.shape == (1, 3)
+    assert abs(point.q[0, 0] - q[0]) < 0.5
 
 
 def test_a_controller_stands_where_an_obstacle_comes_too_close() -> None:
