@@ -8,6 +8,7 @@ hypothesis with the most evidence gives the estimate; those that fall behind are
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ class Hypothesis(NamedTuple):
 
     missed: (n,) force that the last prediction missed; 0: none yet. white, response: whitened innovation of the last
     sample, and its response to efforts; None: none yet. unfamiliar: whether the machine is unlike the training
-    machines.
+    machines. as_modelled: whether its friction is that of the nominal model.
     """
 
     belief: Belief
@@ -54,6 +55,7 @@ class Hypothesis(NamedTuple):
     white: Array | None = None
     response: Array | None = None
     unfamiliar: bool = False
+    as_modelled: bool = False
 
 
 class HypothesisTest:
@@ -84,7 +86,8 @@ class HypothesisTest:
             (hypothesis, self._given(hypothesis, hypothesis.belief.mean[self._z], sample)) for hypothesis in self.alive
         ]
         weighed = [self._relinearised(*pair, sample) for pair in _likely(once)]
-        best = max(weighed, key=lambda hypothesis: self._merit(hypothesis, unfamiliar))
+        ahead = _lead_of_unfamiliar(weighed)
+        best = max(weighed, key=lambda hypothesis: self._merit(hypothesis, unfamiliar, ahead))
         self._tested_s += sample.dt
         self.alive = [] if self._tested_s >= TESTED_S[len(weighed) > 1] else weighed
         return best
@@ -93,9 +96,11 @@ class HypothesisTest:
         """Whether a belief's context is physically possible."""
         return self._features.possible(belief.mean[self._z], belief.covariance.diagonal()[self._z])
 
-    def _merit(self, hypothesis: Hypothesis, unfamiliar: bool) -> tuple[bool, float]:
-        """Order of hypotheses: possible ones first, then by evidence."""
-        behind = 0.0 if hypothesis.unfamiliar == unfamiliar else UNFAMILIAR_AHEAD
+    def _merit(self, hypothesis: Hypothesis, unfamiliar: bool, ahead: float) -> tuple[bool, float]:
+        """Order of hypotheses: possible ones first, then by evidence. ahead: lead that an unfamiliar machine needs."""
+        behind = 0.0
+        if hypothesis.unfamiliar != unfamiliar:
+            behind = UNFAMILIAR_AHEAD if unfamiliar else ahead
         return self.can_exist(hypothesis.belief), hypothesis.evidence - behind
 
     def _given(self, hypothesis: Hypothesis, about: Array, sample: Sample) -> Hypothesis:
@@ -103,7 +108,9 @@ class HypothesisTest:
         after, algebra = self._step.take(hypothesis.belief, sample, about, hypothesis.unfamiliar), self._step.algebra
         white, response = algebra.white.copy(), algebra.response.copy()
         evidence = hypothesis.evidence + after.likelihood
-        return Hypothesis(after.belief, evidence, after.missed, white, response, hypothesis.unfamiliar)
+        return hypothesis._replace(
+            belief=after.belief, evidence=evidence, missed=after.missed, white=white, response=response
+        )
 
     def _relinearised(self, before: Hypothesis, after: Hypothesis, sample: Sample) -> Hypothesis:
         """Repeat the update, linearised about the resulting context, until the context settles."""
@@ -115,6 +122,16 @@ class HypothesisTest:
             about = came_out
             after = self._given(before, about, sample)
         return after
+
+
+def _lead_of_unfamiliar(weighed: Sequence[Hypothesis]) -> float:
+    """Lead in log-evidence that an unfamiliar machine needs: none where it has it over all with the training's prior.
+
+    Friction as in the nominal model, the only other one then, has no right to a lead of its own.
+    """
+    trained = (each.evidence for each in weighed if not (each.unfamiliar or each.as_modelled))
+    best = max(each.evidence for each in weighed)
+    return 0.0 if best - max(trained, default=-inf) > UNFAMILIAR_AHEAD else UNFAMILIAR_AHEAD
 
 
 def _likely(pairs: list[tuple[Hypothesis, Hypothesis]]) -> list[tuple[Hypothesis, Hypothesis]]:

@@ -485,7 +485,8 @@ class MomentumFilter:
 
     def _with_friction_as_modelled(self, other: Hypothesis) -> Hypothesis:
         """The same on a robot with the friction of its description, as in many simulations; others have more."""
-        return Hypothesis(self._changes.as_modelled(other.belief, self._frictions), -MODELLED_BEHIND)
+        belief = self._changes.as_modelled(other.belief, self._frictions)
+        return Hypothesis(belief, -MODELLED_BEHIND, as_modelled=True)
 
     def _on_unfamiliar(self, familiar: Hypothesis) -> Hypothesis:
         """The same on a machine unlike those of the training."""
