@@ -16,7 +16,7 @@ _AT_MOST = 10  # messages of a topic at a time, however fast somebody publishes
 
 
 class Polled(CallbackGroup):
-    """A group whose subscriptions no executor serves."""
+    """A group of subscriptions that no executor serves."""
 
     def can_execute(self, entity: Any) -> bool:
         return False
@@ -29,7 +29,7 @@ class Polled(CallbackGroup):
 
 
 def take(subscription: Subscription) -> None:
-    """Hand waiting messages to the subscription's callback. Raises what the callback and rclpy raise."""
+    """Hand waiting messages to the subscription's callback. Errors of the callback and of rclpy are passed on."""
     for _ in range(_AT_MOST):
         with subscription.handle:
             taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)

@@ -125,9 +125,10 @@ class HypothesisTest:
 
 
 def _lead_of_unfamiliar(weighed: Sequence[Hypothesis]) -> float:
-    """Lead in log-evidence that an unfamiliar machine needs: none where it has it over all with the training's prior.
+    """Lead in log-evidence that an unfamiliar machine needs over the others.
 
-    Friction as in the nominal model, the only other one then, has no right to a lead of its own.
+    None where all hypotheses with the training's prior are UNFAMILIAR_AHEAD behind the best: only friction as in the
+    nominal model is left then, and evidence alone decides.
     """
     trained = (each.evidence for each in weighed if not (each.unfamiliar or each.as_modelled))
     best = max(each.evidence for each in weighed)
