@@ -77,8 +77,9 @@ class Followed:
         return np.array([self.probe.truth[-1].value(f"position_{axis}_m") for axis in "xyz"])
 
 
-@pytest.mark.parametrize("controller", ["pid", "se3", "indi", "nominal_mpc", "l1_mpc", "offset_free_mpc", LEARNED])
-def test_every_controller_follows_and_meets_the_payload(start: Callable, controller: str) -> None:
+@pytest.mark.parametrize("controller", ["se3", "l1_mpc", LEARNED])
+def test_it_follows_and_meets_the_payload(start: Callable, controller: str) -> None:
+    """A cascade, an MPC and one that learns; test_swapping.py flies every controller."""
     checkpoint = str(ROBOT.folder / "dynamics.safetensors") if controller == LEARNED else ""
     payload = {"payload_mass_kg": str(MASS_KG), "payload_attach_s": str(ATTACH_S)}
     flight = Followed(start, controller=controller, checkpoint=checkpoint, **payload)
@@ -110,20 +111,6 @@ def test_quadrotors_of_other_sizes_fly_too(start: Callable, robot: str) -> None:
     wind = [flight.probe.truth[-1].value(f"wind_{axis}_m_s") for axis in "xyz"]
     assert np.linalg.norm(wind) > 1.0
     flight.session.finish()
-
-
-def test_lockstep_is_the_same_run_every_time(start: Callable) -> None:
-    runs = []
-    for _ in range(2):
-        flight = Followed(
-            start, controller="indi", suite="heldout", scenario="wind_8_gusty", seed="2", reference="figure_eight"
-        )
-        flight.probe.wait_until(2.5)
-        runs.append({table.stamp_ns: table.values for table in list(flight.probe.truth) if table.stamp_s <= 2.5})
-        flight.session.finish()
-    shared = runs[0].keys() & runs[1].keys()
-    assert len(shared) > 50  # the last ones stand for all before them
-    assert all(np.array_equal(runs[0][stamp], runs[1][stamp]) for stamp in shared)
 
 
 @pytest.fixture(scope="module")
