@@ -35,7 +35,7 @@ from metarl_robot.robots.payload import payload_site
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.mpc import FlightMPCConfig, _weights
 from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
-from metarl_robot.robots.quadrotor.plan_step import NU, NX, away, split, step
+from metarl_robot.robots.quadrotor.plan_step import away, sizes, split, step
 
 Array = NDArray[np.float64]
 
@@ -195,21 +195,22 @@ def flight_family(robot: Quadrotor, config: FlightMPCConfig, residual: bool) -> 
     residual: with wrench and model as parameters; otherwise nominal.
     """
     plan = QuadrotorPlan(robot, config.horizon, config.knot_spacing_s)
-    model = plan.model(np.zeros(N_INERTIAL), np.ones(NU))
-    x, u, p = ca.SX.sym("x", NX), ca.SX.sym("u", NU), ca.SX.sym("p", NX + NU + (6 + len(model) if residual else 0))
-    target, offset = p[:NX], p[NX : NX + NU]
-    wrench, vector = (p[NX + NU : NX + NU + 6], p[NX + NU + 6 :]) if residual else (ca.SX.zeros(6), ca.SX(model))
+    nx, _, nu, _ = sizes(robot)
+    model = plan.model(np.zeros(N_INERTIAL), np.ones(nu))
+    x, u, p = ca.SX.sym("x", nx), ca.SX.sym("u", nu), ca.SX.sym("p", nx + nu + (6 + len(model) if residual else 0))
+    target, offset = p[:nx], p[nx : nx + nu]
+    wrench, vector = (p[nx + nu : nx + nu + 6], p[nx + nu + 6 :]) if residual else (ca.SX.zeros(6), ca.SX(model))
     limits = Bounds(robot.effort_lower, robot.effort_limit)
     return Family(
         name="quadrotor_learned" if residual else "quadrotor",
         horizon=config.horizon,
-        step=ca.Function("step", [x, u, p], [step(robot, x, u, wrench, split(vector), config.knot_spacing_s)]),
+        step=ca.Function("step", [x, u, p], [step(robot, x, u, wrench, split(robot, vector), config.knot_spacing_s)]),
         error=ca.Function("error", [x, p], [away(x, target)]),
         offset=ca.Function("offset", [p], [offset]),
         limited=ca.Function("limited", [x, u, p], [ca.SX(0, 1)]),
         weights=_weights(robot, plan, config),
         inputs=limits,
-        states=Bounds.none(NX),
+        states=Bounds.none(nx),
         efforts=limits,
         limits_inputs=True,
     )

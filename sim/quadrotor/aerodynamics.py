@@ -3,9 +3,10 @@
 
 u is the velocity of a point relative to the air, in body axes, and Ω a rotor's speed:
 
-    rotor thrust        γ k Ω² g                 γ: effectiveness times battery factor, g: ground effect
-    rotor drag torque   -s c γ k Ω² about z
-    rotor drag          -d Ω (C_h u_x, C_h u_y, C_v u_z), u at the hub   (Faessler, Franchi, Scaramuzza, RA-L 2018)
+    rotor thrust        γ k Ω² g along the axis  γ: effectiveness times battery factor, g: ground effect
+    rotor drag torque   -s c γ k Ω² about the axis
+    rotor drag          -d Ω (C_h u_⊥ + C_v u_∥), u at the hub, across and along the axis
+                        (Faessler, Franchi, Scaramuzza, RA-L 2018)
     parasitic drag      -p C_p |u| u, u at the body's origin
     ground effect       g = 1 / (1 - (r / 4 z)²), z the hub's height, r the rotor's radius
                         (Cheeseman, Bennett, R&M 3021, 1955)
@@ -27,7 +28,6 @@ from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 
 Array = NDArray[np.float64]
 
-_ROTORS = 4
 _LOWEST_HEIGHT = 0.5  # of the rotor's radius
 
 
@@ -38,7 +38,7 @@ class Aerodynamics:
     """
 
     def __init__(self, robot: Quadrotor, tasks: Sequence[QuadrotorTask]) -> None:
-        gain = np.array([task.thrust_gain for task in tasks])
+        gain = np.array([task.thrust_gain(robot) for task in tasks])
         scale = np.array([task.drag_scale for task in tasks])
         across, along = robot.rotor_drag
         self._count = len(tasks)
@@ -47,11 +47,12 @@ class Aerodynamics:
         self.parasitic_drag = -scale[:, 1:] * robot.parasitic_drag  # (T, 3)
         self._to_hubs = _to_hubs(robot)
         self._to_wrench = _to_wrench(robot)
+        self._rotors, self.axes, self._tilted = robot.nu, robot.rotor_axes, robot.tilted
         self.hubs, self.drag_torque = robot.rotor_positions, robot.spin * robot.torque_ratio
         self.radius, self.lowest = robot.rotor_radius_m, _LOWEST_HEIGHT * robot.rotor_radius_m
         self.ground = np.array([float(task.ground_effect) for task in tasks])[:, None]
         self._twist = np.empty((self._count, 1, 6))
-        self._efforts = np.empty((self._count, 1, 4 * _ROTORS))
+        self._efforts = np.empty((self._count, 1, 4 * self._rotors))
         walls = [task.wind.wall for task in tasks]
         self._walled = any(wall is not None for wall in walls)
         self.wall_normal = np.array([(0.0, 0.0, 0.0) if wall is None else wall.normal for wall in walls])[:, :, None]
@@ -73,17 +74,16 @@ class Aerodynamics:
             rotation: (T, 3, 3) body -> world. height: (T, 1) of the body's origin [m].
             velocity: (T, 6) linear [world], angular [body].
             wind: (T, 3) air velocity at the quadrotor [m/s; world].
-            square_speed: (T, 4) rotor speeds squared [rad²/s²].
+            square_speed: (T, n) rotor speeds squared [rad²/s²].
         """
         twist, efforts = self._twist, self._efforts
         air = (velocity[:, None, :3] - wind[:, None]) @ rotation
         twist[:, :, :3], twist[:, 0, 3:] = air, velocity[:, 3:]
         thrust = self.gain * square_speed
-        hub_force = (
-            self.rotor_drag * np.sqrt(square_speed)[:, :, None] * (twist @ self._to_hubs).reshape(-1, _ROTORS, 3)
-        )
-        hub_force[:, :, 2] += thrust * self._ground_effect(rotation, height)
-        efforts[:, 0, : 3 * _ROTORS], efforts[:, 0, 3 * _ROTORS :] = hub_force.reshape(-1, 3 * _ROTORS), thrust
+        hub_force = self._rotor_drag(np.sqrt(square_speed), (twist @ self._to_hubs).reshape(-1, self._rotors, 3))
+        hub_force += self.axes * (thrust * self._ground_effect(rotation, height))[:, :, None]
+        efforts[:, 0, : 3 * self._rotors] = hub_force.reshape(-1, 3 * self._rotors)
+        efforts[:, 0, 3 * self._rotors :] = thrust
         wrench = efforts @ self._to_wrench  # (T, 1, 6) body
         speed = np.sqrt(air @ air.transpose(0, 2, 1))
         result = np.empty((self._count, 6))
@@ -93,8 +93,16 @@ class Aerodynamics:
         result[:, 3:] = wrench[:, 0, 3:]
         return result
 
+    def _rotor_drag(self, turning: Array, velocity: Array) -> Array:
+        """Drag (T, n, 3) [N; body] of rotors that turn at speeds (T, n), at hub velocities (T, n, 3)."""
+        if not self._tilted:
+            return np.asarray(self.rotor_drag * turning[:, :, None] * velocity)
+        along = (velocity * self.axes).sum(axis=2, keepdims=True) * self.axes
+        across, down = self.rotor_drag[:, :, :1], self.rotor_drag[:, :, 2:]
+        return np.asarray(turning[:, :, None] * (across * (velocity - along) + down * along))
+
     def _ground_effect(self, rotation: Array, height: Array) -> Array:
-        """Thrust factor (T, 4)."""
+        """Thrust factor (T, n)."""
         hubs = height + (rotation[:, 2:] @ self.hubs.T)[:, 0]
         ratio = self.radius / (4.0 * np.maximum(hubs, self.lowest))
         return np.asarray(1.0 / (1.0 - self.ground * ratio * ratio))
@@ -111,13 +119,13 @@ def mean_wind_force(robot: Quadrotor, task: QuadrotorTask) -> Array:
 
 
 def _to_hubs(robot: Quadrotor) -> Array:
-    """Map (6, 12) from the body twist to the velocities of the four hubs: v + ω × r."""
-    return np.vstack([np.tile(np.eye(3), _ROTORS), np.hstack([-skew(r).T for r in robot.rotor_positions])])
+    """Map (6, 3 n) from the body twist to the velocities of the hubs: v + ω × r."""
+    return np.vstack([np.tile(np.eye(3), robot.nu), np.hstack([-skew(r).T for r in robot.rotor_positions])])
 
 
 def _to_wrench(robot: Quadrotor) -> Array:
-    """Map (16, 6) from the hubs' forces, then thrusts, to the body wrench: (Σ F, Σ r × F - s c thrust e_z)."""
+    """Map (4 n, 6) from the hubs' forces, then thrusts, to the body wrench: (Σ F, Σ r × F - s c thrust n)."""
     rows = [np.hstack([np.eye(3), skew(r).T]) for r in robot.rotor_positions]
-    drag = np.zeros((_ROTORS, 6))
-    drag[:, 5] = -robot.spin * robot.torque_ratio
+    drag = np.zeros((robot.nu, 6))
+    drag[:, 3:] = (-robot.spin * robot.torque_ratio)[:, None] * robot.rotor_axes
     return np.vstack([*rows, drag])

@@ -36,10 +36,10 @@ class DataCollectionController:
     """The controller for T quadrotors, each with its own gains.
 
     Attributes:
-        kp, kd, kr, kw: (T, 1). speeds: (T, 4) rotor speeds expected by its motor model [rad/s].
+        kp, kd, kr, kw: (T, 1). speeds: (T, n) rotor speeds expected by its motor model [rad/s].
         lead: factor by which commands lead. follow: (speeding up, slowing down) share of a speed gap that the motors
             close in a control period.
-        inverse: (4, 4) of the allocation. slowest, fastest: (4,) rotor speeds [rad/s].
+        inverse: (n, 4) right inverse of the allocation. slowest, fastest: (n,) rotor speeds [rad/s].
     """
 
     def __init__(self, robot: Quadrotor, rng: np.random.Generator, count: int) -> None:
@@ -52,7 +52,7 @@ class DataCollectionController:
         bandwidth = rng.uniform(*_POSITION_SHARE, (count, 1)) * np.sqrt(self.kr)
         self.kp, self.kd = bandwidth**2, 2.0 * rng.uniform(*_POSITION_DAMPING, (count, 1)) * bandwidth
         self.slowest, self.fastest = robot.speeds(robot.effort_lower), robot.speeds(robot.effort_limit)
-        self.inverse = np.linalg.inv(robot.allocation)
+        self.inverse = robot.mixing
         self.speeds = np.tile(robot.speeds(robot.hover_thrust), (count, 1))
 
     def share(self, which: slice) -> DataCollectionController:
@@ -63,7 +63,7 @@ class DataCollectionController:
         return law
 
     def command(self, state: State, points: Setpoints) -> Array:
-        """Thrusts (T, 4) [N] for states and setpoints (T, ·)."""
+        """Thrusts (T, n) [N] for states and setpoints (T, ·)."""
         robot, attitude = self._robot, state.q[:, 3:]
         pull = (
             points.a[:, :3]

@@ -20,7 +20,7 @@ _FASTEST_M_S = 50.0
 
 
 def required_thrusts(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -> Array:
-    """Commands (N, 4) [N] that follow the setpoints under `task`, in its strongest wind.
+    """Commands (N, n) [N] that follow the setpoints under `task`, in its strongest wind.
 
     Drag is taken at the reference's attitude with rotors at hover speed. A payload on a sling counts as a point mass at
     the payload site.
@@ -41,7 +41,7 @@ def _thrusts(robot: Quadrotor, task: QuadrotorTask, points: Setpoints, force: Ar
     moment = payload.mass_kg * lever + task.mass_scale * robot.mass_kg * task.com_m
     torque = torque + rotation.cross(moment[None], rotation.rotate_back(attitude, _pull(points)))
     wanted = np.concatenate([np.linalg.norm(force, axis=1, keepdims=True), torque], axis=1)
-    return np.asarray(np.linalg.solve(robot.allocation, wanted.T).T / np.maximum(task.thrust_gain, 1e-3))
+    return np.asarray(robot.unlimited_thrusts(wanted) / np.maximum(task.thrust_gain(robot), 1e-3))
 
 
 def _tilt(force: Array) -> Array:

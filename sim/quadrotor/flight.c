@@ -11,7 +11,7 @@
 #error "MuJoCo's headers are of another version than its library"
 #endif
 
-#define ROTORS 4
+/* Defined by flight.py: ROTORS, their number, and TILTED, whether any axis is not body z. */
 #define STATE 16 /* pose, velocity, specific force */
 
 typedef void (*Step)(const mjModel *, mjData *);
@@ -21,37 +21,37 @@ typedef struct {
     Step begin, end;                                                  /* mj_step2, mj_step1 */
     double dt, age, gravity, tolerance, gust_dt;
     double coefficient, radius, lowest, faster, slower;               /* of rotors; a height is at least `lowest` */
-    const double *hubs, *drag_torque, *velocity_limit;                /* (4, 3), (4,), (6,) */
-    const double *gain, *rotor_drag, *parasitic_drag, *ground;        /* (T, 4), (T, 3), (T, 3), (T,) */
+    const double *hubs, *axes, *drag_torque, *velocity_limit;         /* (n, 3), (n, 3), (n,), (6,) */
+    const double *gain, *rotor_drag, *parasitic_drag, *ground;        /* (T, n), (T, 3), (T, 3), (T,) */
     const double *wall_normal, *wall_offset, *wall_edge;              /* (T, 3), (T,), (T,) */
     const double *wind, *swing, *swing_rate, *gusts;                  /* (T, 3), (T, 3), (T,), (gust_samples, T, 3) */
     const double *noise_std, *upright;                                /* (T, 15); (T,) least cosine of the tilt */
     const double *impact;                                             /* (T,) speed from which a contact is a crash */
     const long *command_steps, *sensor_steps;                         /* (T,) */
-    double *speeds, *mean_thrust;                                     /* (T, 4), (T, 4) */
+    double *speeds, *mean_thrust;                                     /* (T, n), (T, n) */
     double *targets, *q, *v, *force;                                  /* rings: (T, keep, ·) */
     long *crashed, *counts;                                           /* (T,), (T, 4) */
     long count, now, rows;                                            /* steps to take, steps before; rows of applied */
-    const double *issued, *noise;                                     /* (T, 4) rotor speeds; (T, 15) standard normal */
+    const double *issued, *noise;                                     /* (T, n) rotor speeds; (T, 15) standard normal */
     const long *overdriven;                                           /* (T,) */
     double *applied, *truth, *measured;                               /* (T, rows, 6), (T, 16), (T, 16) */
 } Flight;
 
 typedef struct {
     double mass, lead, faster, slower;
-    const double *inertia, *inverse;                                  /* (3, 3), (4, 4) */
-    const double *lower, *upper, *slowest, *fastest;                  /* (4,) each */
+    const double *inertia, *inverse;                                  /* (3, 3), (n, 4) */
+    const double *lower, *upper, *slowest, *fastest;                  /* (n,) each */
     const double *kp, *kd, *kr, *kw;                                  /* (T,) each */
-    double *speeds;                                                   /* (T, 4) */
+    double *speeds;                                                   /* (T, n) */
 } Law;
 
 typedef struct {
     const Flight *flight;
     const Law *law;
     long steps;                                                       /* of control */
-    const double *q, *v, *a, *dither, *noise;                         /* (T, steps + 1, 7 | 6 | 6), (steps, T, 4|15) */
-    double *issued;                                                   /* (T, 4), scratch */
-    float *truth[3], *measured[3], *effort, *acting;                  /* (T, steps + 1, 7 | 6 | 3), (T, steps, 4) */
+    const double *q, *v, *a, *dither, *noise;                         /* (T, steps + 1, 7 | 6 | 6), (steps, T, n|15) */
+    double *issued;                                                   /* (T, n), scratch */
+    float *truth[3], *measured[3], *effort, *acting;                  /* (T, steps + 1, 7 | 6 | 3), (T, steps, n) */
 } Rollout;
 
 static inline double dot(const double *a, const double *b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
@@ -125,11 +125,22 @@ static void aerodynamics(const Flight *f, long world, const double *r, double he
         const double ratio = f->radius / (4.0 * fmax(height + dot(r + 6, hub), f->lowest));
         double pull[3], moment[3], turned[3];
         cross(omega, hub, turned);
-        for (int i = 0; i < 3; ++i) pull[i] = f->rotor_drag[3 * world + i] * turning * (air[i] + turned[i]);
-        pull[2] += thrust / (1.0 - f->ground[world] * ratio * ratio);
+        if (TILTED) {
+            const double *axis = f->axes + 3 * n, *drag = f->rotor_drag + 3 * world;
+            const double passing[3] = {air[0] + turned[0], air[1] + turned[1], air[2] + turned[2]};
+            const double along = dot(passing, axis), push = thrust / (1.0 - f->ground[world] * ratio * ratio);
+            for (int i = 0; i < 3; ++i) {
+                pull[i] = turning * (drag[0] * (passing[i] - along * axis[i]) + drag[2] * along * axis[i]);
+                pull[i] += push * axis[i];
+                torque[i] -= f->drag_torque[n] * thrust * axis[i];
+            }
+        } else {
+            for (int i = 0; i < 3; ++i) pull[i] = f->rotor_drag[3 * world + i] * turning * (air[i] + turned[i]);
+            pull[2] += thrust / (1.0 - f->ground[world] * ratio * ratio);
+        }
         cross(hub, pull, moment);
         for (int i = 0; i < 3; ++i) force[i] += pull[i], torque[i] += moment[i];
-        torque[2] -= f->drag_torque[n] * thrust;
+        if (!TILTED) torque[2] -= f->drag_torque[n] * thrust;
     }
     for (int i = 0; i < 3; ++i) wrench[i] = dot(r + 3 * i, force), wrench[3 + i] = torque[i];
 }

@@ -40,7 +40,7 @@ class Flight:
 
     Attributes:
         steps: physics steps since `begin`.
-        speeds: (T, 4) present rotor speeds [rad/s]. mean_thrust: (T, 4) k Ω², mean over the last run [N].
+        speeds: (T, n) present rotor speeds [rad/s]. mean_thrust: (T, n) k Ω², mean over the last run [N].
         crashed: (T,) 0 or 1. counts: (T, 4) physics steps with a thrust command, a speed, a rate, any of them, beyond
             its limit.
         truth, measured: (T, 16) pose (7), velocity (6) and specific force (3): present, and as measured.
@@ -55,14 +55,16 @@ class Flight:
         self._all = np.arange(worlds)
         self.steps = 0
         self.truth, self.measured = np.zeros((worlds, _STATE)), np.zeros((worlds, _STATE))
-        self.speeds, self.mean_thrust = np.zeros((worlds, 4)), np.zeros((worlds, 4))
+        self.speeds, self.mean_thrust = np.zeros((worlds, robot.nu)), np.zeros((worlds, robot.nu))
         self._issued, self._overdriven, self._noise = (
-            np.zeros((worlds, 4)),
+            np.zeros((worlds, robot.nu)),
             np.zeros(worlds, np.intp),
             np.zeros((worlds, 3 * len(NOISES))),
         )
         self.crashed, self.counts = np.zeros(worlds, np.intp), np.zeros((worlds, 4), np.intp)
-        self._targets, self._q, self._v, self._force = (np.zeros((worlds, self._keep, size)) for size in (4, 7, 6, 3))
+        self._targets, self._q, self._v, self._force = (
+            np.zeros((worlds, self._keep, size)) for size in (robot.nu, 7, 6, 3)
+        )
 
     def install(self, simulation: Worlds, tasks: Sequence[QuadrotorTask]) -> None:
         """Use these simulations and tasks from now on."""
@@ -84,7 +86,7 @@ class Flight:
     def begin(self, thrusts: Array, force: Array, noise: Array) -> None:
         """Start from a steady state with the present poses and velocities.
 
-        Rotors at thrusts (T, 4) [N], specific forces (T, 3) [m/s²].
+        Rotors at thrusts (T, n) [N], specific forces (T, 3) [m/s²].
         """
         self.steps = 0
         self._pushed[:] = self._push
@@ -102,7 +104,7 @@ class Flight:
         self.run(thrusts, 0, noise)
 
     def run(self, command: Array, count: int, noise: Array) -> None:
-        """Issue thrusts (T, 4) [N], clamped to the limits, and take `count` physics steps.
+        """Issue thrusts (T, n) [N], clamped to the limits, and take `count` physics steps.
 
         noise: (T, 15) standard normal.
         """
@@ -122,9 +124,9 @@ class Flight:
 
         Arguments:
             law: the controller.
-            points: (T, S + 1, ·). dither: (S, T, 4) added to the commands [N]. noise: (S, T, 15) standard normal.
+            points: (T, S + 1, ·). dither: (S, T, n) added to the commands [N]. noise: (S, T, 15) standard normal.
             log: arrays of a metarl_robot.sim.dataset.DataSet, contiguous, (T, S + 1, ·), of effort and acting (T, S,
-                4).
+                n).
         """
         robot, applied = self._robot, []
         for k in range(len(dither) + 1):
@@ -156,7 +158,7 @@ class Flight:
         self.measured[:] = self._noisy(self._recalled(now - self.sensor_steps), self._noise_std * self._noise)
 
     def _turn(self, step: int) -> Array:
-        """Turn the rotors for a step; return their mean squared speeds (T, 4)."""
+        """Turn the rotors for a step; return their mean squared speeds (T, n)."""
         self._targets[:, step % self._keep] = self._issued
         before = self.speeds.copy()
         gap = self._targets[self._all, (step - self._command_steps) % self._keep] - before
@@ -229,7 +231,7 @@ class CompiledFlight(Flight):
             tolerance=_LIMIT_TOLERANCE, gust_dt=GUST_DT_S,
             coefficient=robot.thrust_coefficient, radius=air.radius, lowest=air.lowest, faster=self._follow[0],
             slower=self._follow[1],
-            hubs=air.hubs, drag_torque=air.drag_torque, velocity_limit=robot.velocity_limit,
+            hubs=air.hubs, axes=air.axes, drag_torque=air.drag_torque, velocity_limit=robot.velocity_limit,
             gain=air.gain, rotor_drag=air.rotor_drag, parasitic_drag=air.parasitic_drag, ground=air.ground,
             wall_normal=air.wall_normal, wall_offset=air.wall_offset, wall_edge=air.wall_edge,
             wind=wind.mean, swing=wind.swing, swing_rate=wind.swing_rate, gusts=wind.gusts,
@@ -279,7 +281,8 @@ class CompiledFlight(Flight):
 
 def make_flight(robot: Quadrotor, worlds: int, dt: float, compiled: bool = True) -> Flight:
     """Make a flight in C if there is a compiler and `compiled` is true, otherwise in numpy."""
-    library = kernel("sim.quadrotor", "flight", INCLUDE, MUJOCO=mujoco.mj_version()) if compiled else None
+    constants = {"MUJOCO": mujoco.mj_version(), "ROTORS": robot.nu, "TILTED": int(robot.tilted)}
+    library = kernel("sim.quadrotor", "flight", INCLUDE, **constants) if compiled else None
     return Flight(robot, worlds, dt) if library is None else CompiledFlight(robot, worlds, dt, library)
 
 

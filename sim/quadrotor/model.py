@@ -101,7 +101,7 @@ def task_fields(robot: Quadrotor, model: mujoco.MjModel, task: QuadrotorTask) ->
 
 
 def hover_command(robot: Quadrotor, task: QuadrotorTask) -> Array:
-    """Thrust commands (4,) [N] for a level hover in still air.
+    """Thrust commands (n,) [N] for a level hover in still air.
 
     A payload on a sling hangs straight below the payload site.
     """
@@ -110,5 +110,5 @@ def hover_command(robot: Quadrotor, task: QuadrotorTask) -> Array:
     own = task.mass_scale * robot.mass_kg
     moment = mass * lever + own * task.com_m
     needed = GRAVITY_M_S2 * np.array([own + mass, moment[1], -moment[0], 0.0])
-    thrusts = np.linalg.solve(robot.allocation, needed) / np.maximum(task.thrust_gain, 1e-3)
+    thrusts = robot.unlimited_thrusts(needed[None])[0] / np.maximum(task.thrust_gain(robot), 1e-3)
     return np.clip(thrusts, robot.effort_lower, robot.effort_limit)

@@ -112,7 +112,7 @@ class QuadrotorBatch:
     def _resting_force(self, thrusts: Array) -> Array:
         """Specific force (T, 3) of bodies with no force but their rotors'."""
         mass = np.array([task.mass_scale * self.robot.mass_kg + task.payload.mass_kg for task in self.tasks])
-        gain = np.stack([task.thrust_gain for task in self.tasks])
+        gain = np.stack([task.thrust_gain(self.robot) for task in self.tasks])
         return np.stack([np.zeros(self._count), np.zeros(self._count), (gain * thrusts).sum(1) / mass], axis=1)
 
     def set_tasks(self, tasks: Sequence[QuadrotorTask]) -> None:
@@ -129,7 +129,7 @@ class QuadrotorBatch:
         self._worlds.forward()
 
     def step(self, effort: Array, count: int | None = None) -> State:
-        """Issue commands (T, 4) [N], clamped to the limits, and run for `count` physics steps.
+        """Issue commands (T, n) [N], clamped to the limits, and run for `count` physics steps.
 
         Default: one control period.
 
@@ -144,9 +144,9 @@ class QuadrotorBatch:
 
         Arguments:
             law: the controller.
-            points: (T, S + 1, ·), one per control period. dither: (S, T, 4) added to the commands [N].
+            points: (T, S + 1, ·), one per control period. dither: (S, T, n) added to the commands [N].
             log: arrays of a metarl_robot.sim.dataset.DataSet, contiguous, (T, S + 1, ·), of effort and acting (T, S,
-                4).
+                n).
         """
         self._flight.follow(law, points, dither, np.stack([self._noise.next() for _ in dither]), log)
 
@@ -167,12 +167,12 @@ class QuadrotorBatch:
 
     @property
     def rotor_speeds(self) -> Array:
-        """Present rotor speeds (T, 4) [rad/s]."""
+        """Present rotor speeds (T, n) [rad/s]."""
         return self._flight.speeds.copy()
 
     @property
     def acting_thrust(self) -> Array:
-        """Mean k Ω² (T, 4) of the rotors over the last call of `step` [N].
+        """Mean k Ω² (T, n) of the rotors over the last call of `step` [N].
 
         It is the thrust that sound rotors with a fresh battery would have given.
         """
@@ -260,7 +260,7 @@ class QuadrotorPlant:
         """Issue a command now, and run for duration_s (a whole number of physics steps).
 
         Arguments:
-            effort: (4,) rotor thrusts [N]; clamped to the robot's limits.
+            effort: (n,) rotor thrusts [N]; clamped to the robot's limits.
             duration_s: time until the next command.
 
         Returns:
@@ -354,13 +354,13 @@ class QuadrotorPlant:
 
     @property
     def rotor_speeds(self) -> Array:
-        """Present rotor speeds (4,) [rad/s]."""
+        """Present rotor speeds (n,) [rad/s]."""
         return self._batch.rotor_speeds[0]
 
     @property
     def applied_effort(self) -> Array:
-        """Mean rotor thrust (4,) since the last command, without ground effect [N]."""
-        return self.task.thrust_gain * self._batch.acting_thrust[0]
+        """Mean rotor thrust (n,) since the last command, without ground effect [N]."""
+        return self.task.thrust_gain(self.robot) * self._batch.acting_thrust[0]
 
     @property
     def crashed(self) -> bool:

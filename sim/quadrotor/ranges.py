@@ -24,7 +24,6 @@ Array = NDArray[np.float64]
 FASTEST_WIND_M_S = 12.1
 HOLDING_SHARE = 0.7  # of thrust and of the tilt limit in the reference wind; the rest is left for manoeuvres
 _SEEDS = 2**31
-_ROTORS = 4
 _DOWN = np.array([0.0, 0.0, -1.0])
 
 
@@ -88,7 +87,9 @@ def draw_task(robot: Quadrotor, rng: np.random.Generator, ranges: QuadrotorRange
     drag = rng.uniform(*ranges.drag_scale, 2)
     sensors = _sensors(rng, ranges)
     battery = rng.uniform(*ranges.battery)
-    effectiveness = _effectiveness(rng, 1, ranges) if rng.random() < ranges.weak_probability else np.ones(_ROTORS)
+    effectiveness = (
+        _effectiveness(robot, rng, 1, ranges) if rng.random() < ranges.weak_probability else np.ones(robot.nu)
+    )
     return QuadrotorTask(payload, wind=wind, drag_scale=drag, effectiveness=effectiveness, battery=battery, **sensors)
 
 
@@ -120,15 +121,15 @@ def draw_direction(rng: np.random.Generator) -> Array:
 
 
 def weakened(
-    task: QuadrotorTask, rng: np.random.Generator, rotors: int, ranges: QuadrotorRanges = TRAIN
+    robot: Quadrotor, task: QuadrotorTask, rng: np.random.Generator, rotors: int, ranges: QuadrotorRanges = TRAIN
 ) -> QuadrotorTask:
     """Return the task with `rotors` weak rotors, drawn at random."""
-    return replace(task, effectiveness=_effectiveness(rng, rotors, ranges))
+    return replace(task, effectiveness=_effectiveness(robot, rng, rotors, ranges))
 
 
-def _effectiveness(rng: np.random.Generator, rotors: int, ranges: QuadrotorRanges) -> Array:
-    effectiveness = np.ones(_ROTORS)
-    effectiveness[rng.permutation(_ROTORS)[:rotors]] = rng.uniform(*ranges.effectiveness, rotors)
+def _effectiveness(robot: Quadrotor, rng: np.random.Generator, rotors: int, ranges: QuadrotorRanges) -> Array:
+    effectiveness = np.ones(robot.nu)
+    effectiveness[rng.permutation(robot.nu)[:rotors]] = rng.uniform(*ranges.effectiveness, rotors)
     return effectiveness
 
 

@@ -149,7 +149,7 @@ def _drop(ratio: tuple[float, float], robot: Quadrotor, rng: np.random.Generator
 
 def _weak_rotors(count: int, robot: Quadrotor, rng: np.random.Generator) -> _Flight:
     before = _bare(robot, rng)
-    return _Flight(before, weakened(before, rng, count, _WEAK), _random_path(robot, rng))
+    return _Flight(before, weakened(robot, before, rng, count, _WEAK), _random_path(robot, rng))
 
 
 def _wind_wall(robot: Quadrotor, rng: np.random.Generator) -> _Flight:

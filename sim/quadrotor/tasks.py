@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.errors import SignalError, one_line
-from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.description import FEWEST_ROTORS, Quadrotor
 from metarl_robot.sim.payload.body import Payload
 from metarl_robot.sim.physics_time import MAX_DELAY_S
 from metarl_robot.sim.task_fields import finite_vector, known_keys, plain
@@ -82,8 +82,8 @@ class QuadrotorTask:
     """One draw of physical conditions, as plain data.
 
     payload: carried by the quadrotor. sling_m: 0 for a rigid payload; else it hangs as a point mass on a rod of that
-    length. drag_scale: (2,) rotor drag and parasitic drag over the description's. effectiveness: (4,) thrust of each
-    rotor over that of a sound one at the same speed; battery: the same factor for all. ground_effect: whether the
+    length. drag_scale: (2,) rotor drag and parasitic drag over the description's. effectiveness: (n,) thrust of each
+    rotor over that of a sound one at the same speed, or (1,) of all; battery: the same factor for all. ground_effect: whether the
     ground adds thrust. command_delay_s, sensor_delay_s: time from a command to its effect, from a state to its
     measurement. *_noise_*: standard deviations of the measurements, each axis. member: index of the flying quadrotor in
     a family (family.py); None: the robot itself. imu: whether the specific force is measured;
@@ -97,7 +97,7 @@ class QuadrotorTask:
     sling_m: float = 0.0
     wind: Wind = Wind()
     drag_scale: Array = (1.0, 1.0)  # type: ignore[assignment]
-    effectiveness: Array = (1.0, 1.0, 1.0, 1.0)  # type: ignore[assignment]
+    effectiveness: Array = (1.0,)  # type: ignore[assignment]
     battery: float = 1.0
     ground_effect: bool = True
     command_delay_s: float = 0.0
@@ -124,10 +124,14 @@ class QuadrotorTask:
             raise SignalError(f"task: mass_scale must be finite and > 0; given {self.mass_scale}")
         if not 0.0 < self.crash_tilt_deg <= 180.0:
             raise SignalError(f"task: crash_tilt_deg must be in (0, 180]; given {self.crash_tilt_deg}")
-        for name, size in (("drag_scale", 2), ("effectiveness", 4), ("inertia_scale", 3)):
+        for name, size in (("drag_scale", 2), ("effectiveness", None), ("inertia_scale", 3)):
             object.__setattr__(self, name, finite_vector(name, getattr(self, name), size))
             if np.any(getattr(self, name) < 0.0):
-                raise SignalError(f"task: {name} must hold {size} numbers >= 0; given {getattr(self, name).tolist()}")
+                raise SignalError(f"task: {name} must hold numbers >= 0; given {getattr(self, name).tolist()}")
+        if 1 < self.effectiveness.size < FEWEST_ROTORS or self.effectiveness.size == 0:
+            raise SignalError(
+                f"task: effectiveness must hold one number, or one for each rotor; given {self.effectiveness.tolist()}"
+            )
         for name in ("command_delay_s", "sensor_delay_s"):
             if not 0.0 <= getattr(self, name) <= MAX_DELAY_S:
                 raise SignalError(f"task: {name} must be in [0, {MAX_DELAY_S}] s; given {getattr(self, name)}")
@@ -139,10 +143,18 @@ class QuadrotorTask:
         if self.sling_m > 0.0 and self.payload.mass_kg == 0.0:
             raise SignalError("task: a payload on a sling needs a mass")
 
-    @property
-    def thrust_gain(self) -> Array:
-        """Thrust (4,) of each rotor over that of a sound one with a fresh battery at the same speed."""
-        return self.battery * self.effectiveness
+    def thrust_gain(self, robot: Quadrotor) -> Array:
+        """Thrust (n,) of each rotor over that of a sound one with a fresh battery at the same speed.
+
+        Raises:
+            SignalError: effectiveness is of another number of rotors.
+        """
+        if self.effectiveness.size not in (1, robot.nu):
+            raise SignalError(
+                f"task: effectiveness holds {self.effectiveness.size} numbers; {robot.name} has {robot.nu} rotors: give "
+                f"{robot.nu} numbers, or one for all"
+            )
+        return np.asarray(np.broadcast_to(self.battery * self.effectiveness, robot.nu))
 
     @property
     def altered(self) -> bool:
@@ -150,7 +162,7 @@ class QuadrotorTask:
         return self.mass_scale != 1.0 or bool(np.any(self.inertia_scale != 1.0)) or bool(np.any(self.com_m != 0.0))
 
     def hover_square_speed(self, robot: Quadrotor) -> Array:
-        """Squared speeds (4,) of the rotors in a level hover in still air [rad²/s²]."""
+        """Squared speeds (n,) of the rotors in a level hover in still air [rad²/s²]."""
         from metarl_robot.sim.quadrotor.model import hover_command
 
         return hover_command(robot, self) / robot.thrust_coefficient

@@ -13,7 +13,6 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import GRAVITY, QuadrotorDynamics
 from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
-from metarl_robot.robots.quadrotor.plan_step import NE, NU
 
 QUADROTORS = ("x500", "hummingbird", "crazyflie")
 NOTHING = np.zeros(10)
@@ -155,9 +154,9 @@ def test_linearisation_equals_finite_differences(plan: tuple[Quadrotor, Quadroto
         a, b = functions.dense(linear, k)
         by_x = [
             away(functions.advance(moved(x, step * e), u, residuals[k], model, 0.05), reached) / step
-            for e in np.eye(NE)
+            for e in np.eye(16)
         ]
-        by_u = [away(functions.advance(x, u + step * e, residuals[k], model, 0.05), reached) / step for e in np.eye(NU)]
+        by_u = [away(functions.advance(x, u + step * e, residuals[k], model, 0.05), reached) / step for e in np.eye(4)]
         assert np.allclose(a, np.array(by_x).T, atol=1e-4) and np.allclose(b, np.array(by_u).T, atol=1e-4)
         assert np.allclose(linear.defects[k], away(reached, states[k + 1]), atol=1e-9)
     assert np.abs(linear.errors).max() < 1e-9
@@ -201,5 +200,5 @@ def test_what_sensors_should_show_is_that_of_its_parts(quad: tuple[Quadrotor, Qu
 
 def test_sparsity_is_that_of_the_equations(plan: tuple[Quadrotor, QuadrotorDynamics, QuadrotorPlan]) -> None:
     functions = plan[2]
-    assert functions.by_state.nnz() < NE * NE and functions.by_input.shape == (NE, NU)
+    assert functions.by_state.nnz() < 16 * 16 and functions.by_input.shape == (16, 4)
     assert np.array(ca.DM(functions.by_state, 1.0))[13:, :13].sum() == 0.0  # thrust does not depend on motion

@@ -296,7 +296,7 @@ def test_mean_thrust_is_that_of_the_nominal_motor_model(robot) -> None:
         plant.step(command, robot.control_period_s)
         mean = motors.advance(command, robot.control_period_s)
         # The mean of a step's ends is that of the step up to (dt / tau)^2 / 6.
-        np.testing.assert_allclose(plant.applied_effort, task.thrust_gain * mean, rtol=0.01)
+        np.testing.assert_allclose(plant.applied_effort, task.thrust_gain(plant.robot) * mean, rtol=0.01)
 
 
 def test_weak_rotors_and_an_empty_battery_give_less() -> None:

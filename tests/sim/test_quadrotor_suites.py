@@ -141,7 +141,7 @@ def test_draws_are_within_the_ranges(robot) -> None:
     wind = np.array([np.linalg.norm(task.wind.mean_m_s) for task in tasks]) / reference_wind(robot)
     assert wind.max() <= 1.0
     assert np.mean(wind > 0.0) == pytest.approx(TRAIN.wind_probability, abs=0.08)
-    gain = np.array([task.thrust_gain for task in tasks])
+    gain = np.array([task.thrust_gain(robot) for task in tasks])
     assert gain.min() >= 0.7 * 0.8
     assert gain.max() <= 1.0
     for name in ("position_noise_m", "velocity_noise_m_s", "accelerometer_noise_m_s2"):

@@ -73,7 +73,7 @@ class Cascade:
         return self._rotors.level(reason)
 
     def follow(self, effort: Array) -> None:
-        """Record that this effort (4,) acted instead of the last command; see BumplessTransfer."""
+        """Record that this effort (n,) acted instead of the last command; see BumplessTransfer."""
         self._rotors.follow(effort)
 
     def step(self, time: float, state: State, reference: Reference) -> Command:

@@ -28,7 +28,7 @@ class RateCommand(NamedTuple):
 
 
 def rotor_speeds(robot: Quadrotor, command: Command) -> Array:
-    """Return (4,) rotor speeds [rad/s] of the commanded thrusts."""
+    """Return (n,) rotor speeds [rad/s] of the commanded thrusts."""
     return robot.speeds(command.effort)
 
 
@@ -46,7 +46,7 @@ def collective_and_rates(
         change = np.linalg.solve(robot.inertia, torque - rotation.cross(rate, robot.inertia @ rate))
         rates = rate + time_constant_s * change
     limit = robot.velocity_limit[3:]
-    return RateCommand(float(command.effort.sum()), np.clip(np.nan_to_num(rates), -limit, limit))
+    return RateCommand(robot.collective(command.effort), np.clip(np.nan_to_num(rates), -limit, limit))
 
 
 def _interpolated(times: Array, values: Array, time: float) -> Array:

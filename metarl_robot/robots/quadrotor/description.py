@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A quadrotor's description: properties and limits from `robot.yaml`, and the MJCF generated from them.
+"""A multirotor's description: properties and limits from `robot.yaml`, and the MJCF generated from them.
+
+The kind is named after its commonest member, the quadrotor; hexa- and octorotors belong to it as well.
 
 World frame ENU, body frame FLU at the centre of mass. q = (x, y, z [m; world], qw, qx, qy, qz [body→world]), v =
 (linear [m/s; world], angular [rad/s; body]). A command is the thrust of each rotor [N].
 
-A rotor at r with speed Ω gives the thrust u = k Ω² along body z and the drag torque -s c u about it. s is +1 for a
-rotor that turns counter-clockwise seen from above; c is the ratio of torque to thrust. The motor follows its commanded
-speed with a first-order lag, with separate time constants for speeding up and slowing down: dΩ/dt = (√(u_c / k) - Ω) /
-τ.
+A rotor at r with speed Ω gives the thrust u = k Ω² along its axis (body z, unless it is tilted) and the drag torque
+-s c u about it. s is +1 for a rotor that turns counter-clockwise seen from above; c is the ratio of torque to thrust
+(mixing.py). The motor follows its commanded speed with a first-order lag, with separate time constants for speeding up
+and slowing down: dΩ/dt = (√(u_c / k) - Ω) / τ.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from metarl_robot.core.robot import Robot, RobotFile
 from metarl_robot.core.validation import Label, between, check_unique
 from metarl_robot.core.wording import Wording
 from metarl_robot.robots.payload import RATED_PAYLOAD, Payload, payload_site
+from metarl_robot.robots.quadrotor.mixing import BoundedMixing, mixing, wrench_map
 
 if TYPE_CHECKING:
     import mujoco
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Vector = tuple[float, float, float]
 Place = Annotated[float, between(-10.0, 10.0)]
+Direction = Annotated[float, between(-1e3, 1e3)]
 Length = Annotated[float, between(1e-3, 10.0)]
 Moment = Annotated[float, between(1e-9, 1e4)]
 MotorTime = Annotated[float, between(1e-4, 2.0)]
@@ -42,17 +46,33 @@ TurningSpeed = Annotated[float, between(0.01, 1e3)]
 
 GRAVITY_M_S2 = 9.81
 HOME_HEIGHT_M = 1.0
+FEWEST_ROTORS, MOST_ROTORS = 4, 16
+UP = (0.0, 0.0, 1.0)
 _MOST_THRUST_TO_WEIGHT = 100.0
+_MOST_SIDEWAYS = 0.02  # of the weight, in hover
+_SHORTEST_AXIS = 1e-3
+_RANK_TOLERANCE = 1e-6
 
 
 class Rotor(BaseModel):
-    """One rotor: position_m is its hub in the body frame, spin its direction seen from above."""
+    """One rotor: position_m is its hub in the body frame, spin its direction seen from above.
+
+    axis: direction of its thrust in the body frame, of any length.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Label
     position_m: tuple[Place, Place, Place]
     spin: Literal["cw", "ccw"]
+    axis: tuple[Direction, Direction, Direction] = UP
+
+    @field_validator("axis")
+    @classmethod
+    def _has_a_direction(cls, axis: Vector) -> Vector:
+        if math.hypot(*axis) < _SHORTEST_AXIS:
+            raise ValueError(f"the direction of a rotor's thrust needs a length; given {list(axis)}, usual [0, 0, 1]")
+        return axis
 
 
 class QuadrotorPayload(Payload):
@@ -72,7 +92,7 @@ class QuadrotorFile(RobotFile):
     world_frame: Label = "odom"
     mass_kg: Annotated[float, between(1e-3, 1e3)]
     inertia_kg_m2: tuple[Moment, Moment, Moment]
-    rotors: Annotated[tuple[Rotor, ...], Field(min_length=4, max_length=4)]
+    rotors: tuple[Rotor, ...]
     thrust_coefficient_n_s2: Annotated[float, between(1e-12, 1.0)]
     torque_ratio_m: Annotated[float, between(1e-4, 1.0)]
     rotor_speed_rad_s: tuple[Annotated[float, between(0.0, 1e5)], Annotated[float, between(1.0, 1e5)]]
@@ -103,17 +123,31 @@ class QuadrotorFile(RobotFile):
 
     @field_validator("rotors")
     @classmethod
-    def _can_be_flown(cls, rotors: tuple[Rotor, ...]) -> tuple[Rotor, ...]:
+    def _enough(cls, rotors: tuple[Rotor, ...]) -> tuple[Rotor, ...]:
         check_unique(rotor.name for rotor in rotors)
-        if np.linalg.matrix_rank(_allocation(rotors, 1.0), tol=1e-6) < 4:
+        if not FEWEST_ROTORS <= len(rotors) <= MOST_ROTORS:
             raise ValueError(
-                "the rotors' positions and spins cannot give thrust and torque about every axis independently"
+                f"needs {FEWEST_ROTORS} to {MOST_ROTORS} rotors; given {len(rotors)}. Fewer than {FEWEST_ROTORS} fixed "
+                "rotors cannot give thrust and torque about every axis; servos that tilt rotors are not supported"
             )
         return rotors
 
     @model_validator(mode="after")
+    def _can_be_steered(self) -> QuadrotorFile:
+        allocation = _wrench_map(self.rotors, self.torque_ratio_m)[2:]
+        allocation[3] /= self.torque_ratio_m
+        if np.linalg.matrix_rank(allocation, tol=_RANK_TOLERANCE) < 4:
+            raise ValueError(
+                "the rotors' positions and spins cannot give thrust and torque about every axis independently: "
+                + _remedy(allocation)
+            )
+        return self
+
+    @model_validator(mode="after")
     def _can_hover(self) -> QuadrotorFile:
-        idle, fastest = (4.0 * self.thrust_coefficient_n_s2 * speed**2 for speed in self.rotor_speed_rad_s)
+        wrenches = _wrench_map(self.rotors, self.torque_ratio_m)
+        lift = float(wrenches[2].sum())
+        idle, fastest = (lift * self.thrust_coefficient_n_s2 * speed**2 for speed in self.rotor_speed_rad_s)
         weight = self.mass_kg * GRAVITY_M_S2
         if not idle < weight < fastest <= _MOST_THRUST_TO_WEIGHT * weight:
             raise ValueError(
@@ -121,22 +155,38 @@ class QuadrotorFile(RobotFile):
                 f"rotor_speed_rad_s: must be less than the weight of {weight:.3g} N when idle, and 1 to "
                 f"{_MOST_THRUST_TO_WEIGHT:g} times as much at most"
             )
+        hover = weight * mixing(wrenches)[:, 0]
+        least, most = (self.thrust_coefficient_n_s2 * speed**2 for speed in self.rotor_speed_rad_s)
+        if not (least <= hover.min() and hover.max() <= most):
+            raise ValueError(
+                f"a level hover needs {hover.min():.3g} to {hover.max():.3g} N of the rotors; each gives {least:.3g} to "
+                f"{most:.3g} N: check position_m and axis; the body's origin is its centre of mass"
+            )
+        sideways = float(np.hypot(*(wrenches[:2] @ hover)))
+        if sideways > _MOST_SIDEWAYS * weight:
+            raise ValueError(
+                f"in a level hover the rotors push sideways with {sideways:.3g} N; allowed: "
+                f"{_MOST_SIDEWAYS * weight:.3g} N: tilt rotors in pairs whose sideways forces cancel (axis)"
+            )
         return self
 
 
 class Quadrotor(Robot):
-    """A quadrotor.
+    """A multirotor with four rotors or more.
 
     Attributes, besides Robot's:
         family: whether training draws quadrotors of any size.
         mass_kg; inertia: (3, 3) [kg m²; body].
-        rotor_positions: (4, 3) [m; body]; spin: (4,) +1 counter-clockwise.
+        rotor_positions: (n, 3) [m; body]; rotor_axes: (n, 3) unit vectors [body]; spin: (n,) +1 counter-clockwise.
+        tilted: whether any rotor's axis is not body z.
         thrust_coefficient: k [N s²]; torque_ratio: c [m]; motor_time_s: τ (speeding up, slowing down).
         rotor_drag: (2,) across and along the rotor's axis [N s²/m]; drag force -c Ω v at the hub.
         parasitic_drag: (3,) [N s²/m²; body axes]; drag force -c |v| v.
         tilt_limit_rad; payload_position: (3,) [m; body].
-        allocation: (4, 4) maps thrusts to (collective thrust [N], torque [Nm; body]).
-        hover_thrust: (4,) [N] that carry the nominal weight without torque.
+        wrench_map: (6, n) maps thrusts to force [N; body] and torque [Nm; body].
+        allocation: (4, n), its rows for (collective thrust along body z [N], torque [Nm; body]).
+        mixing: (n, 4) right inverse of the allocation (mixing.py).
+        hover_thrust: (n,) [N] that carry the nominal weight without torque.
     """
 
     file = QuadrotorFile
@@ -190,7 +240,8 @@ class Quadrotor(Robot):
         self.mass_kg = description.mass_kg
         self.inertia = np.diag(description.inertia_kg_m2)
         self.rotor_positions = np.array([rotor.position_m for rotor in description.rotors])
-        self.spin = np.array([1.0 if rotor.spin == "ccw" else -1.0 for rotor in description.rotors])
+        self.rotor_axes, self.spin = _axes(description.rotors), _spin(description.rotors)
+        self.tilted = bool(np.any(self.rotor_axes != UP))
         self.thrust_coefficient, self.torque_ratio = description.thrust_coefficient_n_s2, description.torque_ratio_m
         self.motor_time_s = description.motor_time_s
         self.rotor_radius_m = description.rotor_radius_m
@@ -200,17 +251,16 @@ class Quadrotor(Robot):
         self.ratings = ((RATED_PAYLOAD, description.payload.rated_mass_kg),)
         self.payload_position = np.array(description.payload.position_m)
         self.effort_lower, self.effort_limit = (
-            np.full(4, self.thrust_coefficient * speed**2) for speed in description.rotor_speed_rad_s
+            np.full(self.nu, self.thrust_coefficient * speed**2) for speed in description.rotor_speed_rad_s
         )
-        self.effort_rate_limit = np.full(4, description.thrust_rate_n_s)
+        self.effort_rate_limit = np.full(self.nu, description.thrust_rate_n_s)
         self.velocity_limit = np.array([*(description.speed_limit_m_s,) * 3, *description.rate_limit_rad_s])
         self.position_lower, self.position_upper = np.full(6, -np.inf), np.full(6, np.inf)
         self.home = np.array([0.0, 0.0, HOME_HEIGHT_M, 1.0, 0.0, 0.0, 0.0])
-        self.allocation = _allocation(description.rotors, self.torque_ratio)
-        self._mixing = np.linalg.inv(self.allocation)
-        self.hover_thrust: Array = np.linalg.solve(
-            self.allocation, np.array([self.mass_kg * GRAVITY_M_S2, 0.0, 0.0, 0.0])
-        )
+        self.wrench_map = _wrench_map(description.rotors, self.torque_ratio)
+        self.allocation, self.mixing = np.asfortranarray(self.wrench_map[2:]), mixing(self.wrench_map)
+        self.hover_thrust: Array = self.unlimited_thrusts(np.array([[self.mass_kg * GRAVITY_M_S2, 0.0, 0.0, 0.0]]))[0]
+        self._bounded = BoundedMixing(self.allocation, self.effort_lower, self.effort_limit)
 
     def speeds(self, thrusts: Array) -> Array:
         """Rotor speeds [rad/s] of thrusts [N], any shape."""
@@ -220,15 +270,39 @@ class Quadrotor(Robot):
         """Thrusts [N] at rotor speeds [rad/s], any shape."""
         return self.thrust_coefficient * speeds**2
 
+    def collective(self, thrusts: Array) -> float:
+        """Force along body z [N] of thrusts (n,) [N]."""
+        return float((self.rotor_axes[:, 2] * thrusts).sum())
+
+    def unlimited_thrusts(self, wrenches: Array) -> Array:
+        """Thrusts (N, n) [N], beyond the limits where needed, of collective thrusts and torques (N, 4)."""
+        if self.nu == 4:
+            return np.asarray(np.linalg.solve(self.allocation, wrenches.T).T)
+        return np.asarray(wrenches @ self.mixing.T)
+
     def thrusts(self, collective: float, torque: Array, yaw_reserve: float = 0.0) -> Array:
-        """Return (4,) thrusts [N] within the limits, closest to a collective thrust [N] and a torque (3,) [Nm; body].
+        """Return (n,) thrusts [N] within the limits, closest to a collective thrust [N] and a torque (3,) [Nm; body].
+
+        yaw_reserve: change of each rotor's thrust, as a share of its range, within which collective thrust gives way
+        to a yaw torque.
+        """
+        if self.nu == 4:
+            return self._four_thrusts(collective, torque, yaw_reserve)
+        wrench = np.array([collective, *torque])
+        wanted = self.mixing @ wrench
+        if (wanted >= self.effort_lower).all() and (wanted <= self.effort_limit).all():
+            return np.asarray(wanted)
+        return self._bounded.thrusts(wrench, wanted, yaw_reserve)
+
+    def _four_thrusts(self, collective: float, torque: Array, yaw_reserve: float) -> Array:
+        """Thrusts (4,) [N] of four rotors.
 
         Where the limits do not allow both, yaw torque is reduced first, then collective thrust, then roll and pitch
         torque (Faessler, Falanga, Scaramuzza, "Thrust mixing, saturation, and body-rate control", 2017). Collective
         thrust gives way to a yaw torque only within `yaw_reserve`, a change of each rotor's thrust as a share of its
         range.
         """
-        inverse = self._mixing
+        inverse = self.mixing
         by_thrust, tilting, yawing = collective * inverse[:, 0], inverse[:, 1:3] @ torque[:2], inverse[:, 3] * torque[2]
         room = self.effort_limit - self.effort_lower
         tilting = tilting * min(1.0, float(np.min(room / max(np.ptp(tilting), 1e-12))))
@@ -262,8 +336,8 @@ class Quadrotor(Robot):
         """
         moments = " ".join(f"{moment:.9g}" for moment in np.diag(self.inertia))
         sites = "\n".join(
-            f'      <site name="{name}" pos="{_text(place)}"/>'
-            for name, place in zip(self.channel_names, self.rotor_positions, strict=True)
+            f'      <site name="{name}" pos="{_text(place)}"{_pointing(axis)}/>'
+            for name, place, axis in zip(self.channel_names, self.rotor_positions, self.rotor_axes, strict=True)
         )
         half = 0.5 * np.array(self.description.size_m)
         return f"""<mujoco model="{self.name}">
@@ -288,7 +362,7 @@ class MotorModel:
 
     Arguments:
         robot: the quadrotor.
-        thrusts: (4,) initial thrusts [N].
+        thrusts: (n,) initial thrusts [N].
     """
 
     def __init__(self, robot: Quadrotor, thrusts: Array) -> None:
@@ -297,11 +371,11 @@ class MotorModel:
 
     @property
     def thrusts(self) -> Array:
-        """Present thrusts (4,) [N]."""
+        """Present thrusts (n,) [N]."""
         return self._robot.thrusts_of(self.speeds)
 
     def advance(self, command: Array, duration_s: float) -> Array:
-        """Hold a command (4,) [N] for a duration and return the mean thrust (4,) [N] over it.
+        """Hold a command (n,) [N] for a duration and return the mean thrust (n,) [N] over it.
 
         With Ω_c the commanded speed and g the gap to it, Ω = Ω_c + g e^(-t / τ). The mean of Ω² over the duration T = r
         τ is Ω_c² + 2 Ω_c g (1 - e^-r) / r + g² (1 - e^-2r) / 2r. A loop over four scalars takes a third of the time of
@@ -326,12 +400,26 @@ def _lag(ratio: float) -> tuple[float, float, float]:
     return left, (1.0 - left) / ratio, (1.0 - left * left) / (2.0 * ratio)
 
 
-def _allocation(rotors: tuple[Rotor, ...], torque_ratio: float) -> Array:
-    """(Collective, torque) of unit thrusts: the torque r × e_z, and the drag torque about e_z."""
-    columns = [
-        (1.0, r.position_m[1], -r.position_m[0], -torque_ratio if r.spin == "ccw" else torque_ratio) for r in rotors
-    ]
-    return np.array(columns).T
+def _axes(rotors: tuple[Rotor, ...]) -> Array:
+    """Unit vectors (n, 3) of the thrusts [body]."""
+    axes = np.array([rotor.axis for rotor in rotors])
+    return np.asarray(axes / np.linalg.norm(axes, axis=1, keepdims=True))
+
+
+def _spin(rotors: tuple[Rotor, ...]) -> Array:
+    return np.array([1.0 if rotor.spin == "ccw" else -1.0 for rotor in rotors])
+
+
+def _wrench_map(rotors: tuple[Rotor, ...], torque_ratio: float) -> Array:
+    positions = np.array([rotor.position_m for rotor in rotors])
+    return wrench_map(positions, _axes(rotors), _spin(rotors), torque_ratio)
+
+
+def _remedy(allocation: Array) -> str:
+    """Advice for an allocation (4, n) whose rows are linearly dependent."""
+    if np.linalg.matrix_rank(allocation[:3], tol=_RANK_TOLERANCE) < 3:
+        return "their hubs are on one line; place them around the centre of mass (position_m)"
+    return "nothing turns the body about z; let half of the rotors turn the other way (spin), or tilt them (axis)"
 
 
 def _share_of(change: Array, least: Array, most: Array) -> float:
@@ -340,6 +428,11 @@ def _share_of(change: Array, least: Array, most: Array) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = np.where(change != 0.0, room / change, 1.0)
     return float(np.clip(shares.min(), 0.0, 1.0))
+
+
+def _pointing(axis: Array) -> str:
+    """Orientation of a rotor's site, as an attribute; none along body z."""
+    return "" if tuple(axis) == UP else f' zaxis="{_text(axis)}"'
 
 
 def _text(values: Array) -> str:

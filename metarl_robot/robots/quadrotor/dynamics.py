@@ -114,15 +114,15 @@ class QuadrotorDynamics(Balanced):
         return in_chunks(self._chunks["shares"], CHUNK, q, v, a)[0]
 
     def input_map(self, q: Array) -> Array:
-        """Return B (6, 4), the generalised force of unit thrusts. Overwritten by the next call."""
+        """Return B (6, n), the generalised force of unit thrusts. Overwritten by the next call."""
         return self._input_map(q)[0]
 
     def input_maps(self, q: Array) -> Array:
-        """Evaluate `input_map` for (N, 7): (N, 6, 4)."""
+        """Evaluate `input_map` for (N, 7): (N, 6, n)."""
         return in_chunks(self._chunks["input_maps"], CHUNK, q)[0]
 
     def input_forces(self, q: Array, effort: Array) -> Array:
-        """Generalised forces (N, 6) of thrusts (N, 4)."""
+        """Generalised forces (N, 6) of thrusts (N, n)."""
         return np.asarray(np.einsum("kij,kj->ki", self.input_maps(q), effort))
 
     def retract(self, q: Array, change: Array) -> Array:
@@ -192,9 +192,9 @@ def differing(q: ca.SX, base: ca.SX) -> ca.SX:
 
 
 def input_matrix(robot: Quadrotor, q: ca.SX) -> ca.SX:
-    """Input matrix B(q) (6, 4)."""
-    force = ca.repmat(rotation_matrix(q[3:])[:, 2], 1, 4)
-    return ca.vertcat(force, ca.DM(robot.allocation[1:]))
+    """Input matrix B(q) (6, n)."""
+    force = rotation_matrix(q[3:]) @ ca.DM(robot.wrench_map[:3])
+    return ca.vertcat(force, ca.DM(robot.wrench_map[3:]))
 
 
 def drag(q: ca.SX, v: ca.SX) -> ca.SX:

@@ -210,7 +210,7 @@ class EmergencyLanding:
         )
 
     def _followed(self, effort: Array, dt_s: float) -> Array:
-        """The same effort (4,), which the motor model follows."""
+        """The same effort (n,), which the motor model follows."""
         if dt_s > 0.0:
             self._motors.advance(effort, dt_s)
         return effort
@@ -236,7 +236,7 @@ class EmergencyLanding:
         self._stopped = self._stopped or late or self._still_s > config.landed_time_s or self._capsized_s > CAPSIZED_S
 
     def _thrusts(self, direction: Array, rate: Array, dt_s: float) -> Array:
-        """Thrusts (4,) for a wanted direction of body z (3,) [world] and the sink rate; rate: (3,) [rad/s; body]."""
+        """Thrusts (n,) for a wanted direction of body z (3,) [world] and the sink rate; rate: (3,) [rad/s; body]."""
         recovery = self._recovered(rate)
         if recovery is not None:
             self._collective = recovery.collective

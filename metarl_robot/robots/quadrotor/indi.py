@@ -77,7 +77,7 @@ class INDI(Cascade):
         return np.asarray(self._torque_f + self._robot.inertia @ (wanted - self._change))
 
     def _acting(self, time: float) -> Array:
-        """Thrusts (4,) that acted when the state was measured: those `latency_s` ago."""
+        """Thrusts (n,) that acted when the state was measured: those `latency_s` ago."""
         return next(
             (thrusts for end, thrusts in reversed(self._sent) if end <= time - self._latency_s), self._sent[0][1]
         )

@@ -45,7 +45,7 @@ class MotorLead:
         )
 
     def command(self, thrusts: Array, speeds: Array) -> Array:
-        """Commands (4,) [N] within the limits, for wanted thrusts (4,) [N] at present speeds (4,) [rad/s]."""
+        """Commands (n,) [N] within the limits, for wanted thrusts (n,) [N] at present speeds (n,) [rad/s]."""
         gap = self._robot.speeds(thrusts) - speeds
         overshot = speeds + gap * np.where(gap > 0.0, self._gain_up, self._gain_down)
         wanted = self._robot.thrusts_of(np.maximum(overshot, 0.0))

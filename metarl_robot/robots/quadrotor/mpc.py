@@ -35,7 +35,6 @@ from metarl_robot.robots.quadrotor.approach import FlightApproach
 from metarl_robot.robots.quadrotor.description import MotorModel, Quadrotor
 from metarl_robot.robots.quadrotor.motor_lead import MotorLead, pace
 from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
-from metarl_robot.robots.quadrotor.plan_step import NU
 from metarl_robot.robots.quadrotor.scale import FlightScale
 from metarl_robot.robots.quadrotor.upright_recovery import UprightRecovery, Wrench, lift_share
 from metarl_robot.robots.rigid_body_parameters import nearest_body, with_existing_payload
@@ -84,7 +83,7 @@ class FlightMPCConfig(BaseModel):
 
 
 class _Issued(NamedTuple):
-    """A command (4,) [N], the time when it was issued, and the motor speeds (4,) at that time.
+    """A command (n,) [N], the time when it was issued, and the motor speeds (n,) at that time.
 
     The speeds assume that this and all earlier commands acted without delay.
     """
@@ -95,7 +94,7 @@ class _Issued(NamedTuple):
 
 
 class _Trajectory(NamedTuple):
-    """The last plan: start time, states (N + 1, 17) and inputs (N, 4)."""
+    """The last plan: start time, states (N + 1, 13 + n) and inputs (N, n)."""
 
     start: float
     states: Array
@@ -174,7 +173,7 @@ class FlightMPC:
         strength = np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH)
         self._model = self._functions.model(self.adapter.attached_body(), strength)
         self._lift = lift_share(state.q[3:])
-        recovery = self._recovery.along(time, state, reference, NU * float(self._model[0]) / sum(strength.tolist()))
+        recovery = self._recovery.along(time, state, reference, self._robot.nu * float(self._model[0]) / sum(strength.tolist()))
         if recovery is not None:
             return self._recover(time, recovery)
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
@@ -195,7 +194,7 @@ class FlightMPC:
         return Command(effort, Status.SOLVED if optimal else Status.DEGRADED, message, self._plan, self._context)
 
     def _issue(self, time: float, wanted: Array) -> Array:
-        """Limit thrusts (4,) [N], and remember them as issued."""
+        """Limit thrusts (n,) [N], and remember them as issued."""
         effort = self._limiter.apply(wanted)
         self._issued.append(_Issued(time, effort, self._motors.speeds))
         return effort
@@ -246,10 +245,10 @@ class FlightMPC:
         It excludes the part that depends on thrust or acceleration; that part is in the plan's own dynamics.
         """
         q, v = np.concatenate([now.q[None], plan.q]), np.concatenate([now.v[None], plan.v])
-        return self.adapter.evaluate(Xi(q, v, *_unmoved(len(q))))
+        return self.adapter.evaluate(Xi(q, v, *_unmoved(len(q), self._robot.nu)))
 
     def _predicted(self, time: float, state: State, residual: Array, latency: float, start: float) -> Array:
-        """Predict the state (17,) at `start` under the commands still in transit (Smith 1957)."""
+        """Predict the state (13 + n,) at `start` under the commands still in transit (Smith 1957)."""
         commands = list(self._issued)
         acting = len(commands) - 1
         while acting > 0 and commands[acting].time + latency > time:
@@ -326,7 +325,7 @@ def _finite(array: Array) -> bool:
 
 
 def _turning_on(here: Array, targets: Array) -> Array:
-    """Choose the signs of the quaternions of targets (N + 1, 17) so that they are continuous from `here`.
+    """Choose the signs of the quaternions of targets (N + 1, 13 + n) so that they are continuous from `here`.
 
     q and -q are the same attitude.
     """
@@ -337,9 +336,9 @@ def _turning_on(here: Array, targets: Array) -> Array:
 
 
 @cache
-def _unmoved(count: int) -> tuple[Array, Array, Array]:
-    """Return zero acceleration (N, 6), thrust (N, 4) and earlier thrusts (2, N, 4)."""
-    return np.zeros((count, 6)), np.zeros((count, NU)), np.zeros((2, count, NU))
+def _unmoved(count: int, rotors: int) -> tuple[Array, Array, Array]:
+    """Return zero acceleration (N, 6), thrust (N, n) and earlier thrusts (2, N, n)."""
+    return np.zeros((count, 6)), np.zeros((count, rotors)), np.zeros((2, count, rotors))
 
 
 def _weights(robot: Quadrotor, functions: QuadrotorPlan, config: FlightMPCConfig) -> Weights:
@@ -347,10 +346,10 @@ def _weights(robot: Quadrotor, functions: QuadrotorPlan, config: FlightMPCConfig
     scales = [config.position_scale_m] * 3 + [config.tilt_scale_rad] * 2 + [config.yaw_scale_rad]
     scales += [config.velocity_scale_m_s] * 3 + [config.rate_scale_rad_s] * 3
     thrust = config.thrust_scale * float(robot.hover_thrust.mean())
-    state, inputs = np.array([*(1.0 / np.square(scales)), *np.zeros(NU)]), np.full(NU, 1.0 / thrust**2)
+    state, inputs = np.array([*(1.0 / np.square(scales)), *np.zeros(robot.nu)]), np.full(robot.nu, 1.0 / thrust**2)
     hover = np.concatenate([robot.home, np.zeros(6), robot.hover_thrust])
     knots = np.tile(hover, (config.horizon + 1, 1))
-    model = functions.model(np.zeros(N_INERTIAL), np.ones(NU))
+    model = functions.model(np.zeros(N_INERTIAL), np.ones(robot.nu))
     linear = functions.linearise(knots, knots[:-1, 13:], np.zeros((config.horizon, 6)), model, knots)
     a, b = functions.dense(linear, 0)
     terminal = solve_discrete_are(a, b, np.diag(state), np.diag(inputs))

@@ -74,7 +74,7 @@ class PositionLoop:
         self._gains = gains
         axes = np.array([1.0, 1.0, gains.vertical])
         self._velocity_gain, self._integral_gain = gains.velocity * axes, gains.integral * axes
-        self._greatest = float(robot.effort_limit.sum()) / robot.mass_kg
+        self._greatest = robot.collective(robot.effort_limit) / robot.mass_kg
         self._slope = float(np.tan(robot.tilt_limit_rad))
         self._braking = BRAKING_SHARE * GRAVITY_M_S2 * min(1.0, self._slope)
         self._speed = float(robot.velocity_limit[0])

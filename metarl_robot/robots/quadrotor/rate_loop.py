@@ -48,7 +48,7 @@ class RateLoop:
         self.torque: Array = np.zeros(3)
 
     def acted(self, time_s: float, rate: Array, thrusts: Array) -> None:
-        """Take body rates (3,) [rad/s] measured at a time, and the thrusts (4,) [N] given to the motors since."""
+        """Take body rates (3,) [rad/s] measured at a time, and the thrusts (n,) [N] given to the motors since."""
         since_s, self._time_s = time_s - self._time_s, time_s
         if self._rate is None or not 0.0 < since_s <= _LONGEST_S:
             self._rate = rate.copy()
@@ -59,10 +59,10 @@ class RateLoop:
         self.torque = self.torque + since_s * BANDWIDTH_RAD_S**2 * (self._robot.inertia @ error)
 
     def command(self, rate: Array, thrusts: Array) -> RateCommand:
-        """The command for rotor thrusts (4,) [N] at body rates (3,) [rad/s], within the robot's limits."""
+        """The command for rotor thrusts (n,) [N] at body rates (3,) [rad/s], within the robot's limits."""
         rates = rate + self._constant_s * self._change(rate, self._robot.allocation[1:] @ thrusts)
         limit = self._robot.velocity_limit[3:]
-        return RateCommand(float(thrusts.sum()), np.clip(np.nan_to_num(rates), -limit, limit))
+        return RateCommand(self._robot.collective(thrusts), np.clip(np.nan_to_num(rates), -limit, limit))
 
     def _change(self, rate: Array, torque: Array) -> Array:
         inertia = self._robot.inertia

@@ -84,11 +84,11 @@ class Rotors:
 
     @property
     def thrusts(self) -> Array:
-        """Mean thrusts (4,) [N] by the motor model between the last command and the time before it."""
+        """Mean thrusts (n,) [N] by the motor model between the last command and the time before it."""
         return self._mean
 
     def follow(self, effort: Array) -> None:
-        """Record that this effort (4,) acted instead of the last command; see BumplessTransfer."""
+        """Record that this effort (n,) acted instead of the last command; see BumplessTransfer."""
         self._acting = effort
 
     def send(self, collective: float, torque: Array) -> Command:
@@ -105,7 +105,7 @@ class Rotors:
         Of this thrust only the share that lifts at the last known attitude: none upside down.
         """
         weight = self._robot.mass_kg * GRAVITY_M_S2
-        last = weight if self._limiter.last is None else float(self._limiter.last.sum())
+        last = weight if self._limiter.last is None else self._robot.collective(self._limiter.last)
         collective = self._lift * float(np.clip(last, _LEVEL_SHARE[0] * weight, _LEVEL_SHARE[1] * weight))
         thrusts = self._robot.thrusts(collective, np.zeros(3))
         return Command(self._issue(thrusts), Status.FAILED, f"{message}: thrust without torque")

@@ -15,13 +15,13 @@ Array = NDArray[np.float64]
 class FlightScale:
     """Scales of one quadrotor.
 
-    force: (6,) weight [N], and about each axis the torque of a rotor at hover [Nm]. velocity: (6,) a quarter of the
+    force: (6,) weight [N], and about each axis the torque of a quarter of it at one rotor [Nm]. velocity: (6,) a quarter of the
     limits. mass [kg]. length: mean distance of the rotors from the body's z axis [m]. inertia: trace [kg m²].
     """
 
     def __init__(self, robot: Quadrotor) -> None:
         weight = robot.mass_kg * GRAVITY_M_S2
-        torque = np.abs(robot.allocation[1:] * robot.hover_thrust).max(axis=1)
+        torque = 0.25 * robot.nu * np.abs(robot.allocation[1:] * robot.hover_thrust).max(axis=1)
         self.mass, self.inertia = robot.mass_kg, float(np.trace(robot.inertia))
         self.length = float(np.linalg.norm(robot.rotor_positions[:, :2], axis=1).mean())
         self.force: Array = np.concatenate([np.full(3, weight), torque])

@@ -49,7 +49,7 @@ class StandingGuard(WrappedAdapter[MomentumFilter]):
     """
 
     def __init__(self, robot: Quadrotor, inner: MomentumFilter) -> None:
-        self.inner, self._mass_kg = inner, robot.mass_kg
+        self.inner, self._robot, self._mass_kg = inner, robot, robot.mass_kg
         self._forget()
 
     def reset(self) -> None:
@@ -75,7 +75,7 @@ class StandingGuard(WrappedAdapter[MomentumFilter]):
     def _judge(self, state: State, effort: Array, dt: float) -> None:
         """Check whether the quadrotor stands; when it begins to, return to the earlier model."""
         share = 1.0 - exp(-dt / SMOOTH_S)
-        thrust_n = _upward(state.q[3:]) * float(effort.sum())
+        thrust_n = _upward(state.q[3:]) * self._robot.collective(effort)
         self._thrust_n += share * (thrust_n - self._thrust_n)
         self._v = self._v + share * (state.v - self._v)
         if not self._at_rest() or self._thrust_n > FLIES_ABOVE * self._borne_n:

@@ -30,7 +30,7 @@ _BLOCK = 50
 class Flights:
     """Data of T rollouts of K control intervals.
 
-    q (T, K + 1, 7), v (T, K + 1, 6): noise-free. acting: (T, K, 4) mean thrust [N]. noise: (T, 6) standard deviation of
+    q (T, K + 1, 7), v (T, K + 1, 6): noise-free. acting: (T, K, n) mean thrust [N]. noise: (T, 6) standard deviation of
     velocities as accurate as all sensors together [m/s, rad/s]. contexts: (T, n_raw) true coefficients of
     the raw features.
     """
@@ -78,7 +78,7 @@ def _block(
     flat = [x.reshape(-1, x.shape[-1]) for x in (middle_q, middle_v, acceleration, thrust)]
     force = np.einsum("kij,kj->ki", dynamics.input_maps(flat[0]), flat[3]).reshape(shape)
     target = np.diff(momentum, axis=1) - dt * (force + 0.5 * (beta[:, 1:] + beta[:, :-1]))
-    xi = Xi(flat[0], flat[1], flat[2], flat[3], np.zeros((2, len(flat[0]), 4)))
+    xi = Xi(flat[0], flat[1], flat[2], flat[3], np.zeros((2, *flat[3].shape)))
     raw = features.impulses(Series(q, v, dt, xi)).reshape(*shape, features.size)
     mobility = np.linalg.inv(mass) * (scale.force / scale.velocity[:, None])
     arrays = {
@@ -89,7 +89,7 @@ def _block(
         "v": middle_v,
         "a": acceleration,
         "effort": thrust,
-        "past_effort": np.zeros((*thrust.shape[:2], 2, 4)),
+        "past_effort": np.zeros((*thrust.shape[:2], 2, thrust.shape[2])),
         "inputs": scale.encode(flat[0], flat[1]).reshape(*shape[:2], -1),
     }
     return {name: array.astype(np.float32) for name, array in arrays.items()}

@@ -27,9 +27,9 @@ _LOOKS = 4  # every fourth sample: the first subset usually shows that a pace is
 
 
 class _Limits(NamedTuple):
-    """Limits of the nine quantities of `_needs`.
+    """Limits of the quantities of `_needs`, n + 5 with n rotors.
 
-    lower, upper: (9,). rest: (9,) values in hover, from which usage is measured.
+    lower, upper: (n + 5,). rest: (n + 5,) values in hover, from which usage is measured.
     """
 
     names: tuple[str, ...]
@@ -40,7 +40,7 @@ class _Limits(NamedTuple):
     rest: Array
 
     def usage(self, needs: Array) -> Array:
-        """Usage (N, 9) as shares of the limits."""
+        """Usage (N, n + 5) as shares of the limits."""
         return np.maximum(
             (needs - self.rest) / (self.upper - self.rest), (self.rest - needs) / (self.rest - self.lower)
         )
@@ -58,7 +58,7 @@ def _limits(robot: Quadrotor, thrust_share: float) -> _Limits:
             "speed",
             *(f"rate about body {axis}" for axis in "xyz"),
         ),
-        ("N", "N", "N", "N", "rad", "m/s", "rad/s", "rad/s", "rad/s"),
+        (*("N",) * robot.nu, "rad", "m/s", "rad/s", "rad/s", "rad/s"),
         (
             *thrusts,
             f"up to {most[0]:.4g} rad",
@@ -67,33 +67,35 @@ def _limits(robot: Quadrotor, thrust_share: float) -> _Limits:
         ),
         np.concatenate([lower, -most]),
         np.concatenate([upper, most]),
-        np.concatenate([np.full(4, 0.25 * robot.mass_kg * GRAVITY_M_S2), np.zeros(5)]),
+        np.concatenate([np.full(robot.nu, robot.mass_kg * GRAVITY_M_S2 / robot.nu), np.zeros(5)]),
     )
 
 
 def _needs(robot: Quadrotor, points: Setpoints) -> Array:
-    """Quantities (N, 9) that the nominal robot needs to follow setpoints exactly.
+    """Quantities (N, n + 5) that the nominal robot needs to follow setpoints exactly.
 
     Rotor thrusts [N], tilt [rad], speed [m/s], body rates [rad/s].
     """
-    (needs,) = _compiled_needs(get_ident())(np.concatenate([points.q, points.v, points.a], axis=1), _parameters(robot))
+    (needs,) = _compiled_needs(get_ident(), robot.nu)(
+        np.concatenate([points.q, points.v, points.a], axis=1), _parameters(robot)
+    )
     return needs
 
 
 @lru_cache(maxsize=16)
 def _parameters(robot: Quadrotor) -> Array:
     """Parameters of `_compiled_needs`."""
-    return np.concatenate([[robot.mass_kg], robot.inertia.ravel(), np.linalg.inv(robot.allocation).T.ravel()])
+    return np.concatenate([[robot.mass_kg], robot.inertia.ravel(), robot.mixing.T.ravel()])
 
 
 @cache
-def _compiled_needs(_thread: int) -> AnyNumber:
+def _compiled_needs(_thread: int, rotors: int) -> AnyNumber:
     """Compile `_needs`, one instance for each thread.
 
-    Parameters: mass, inertia and the inverse of the allocation, by columns.
+    Parameters: mass, inertia and the mixing, by columns.
     """
     q, v, a = ca.SX.sym("q", 7), ca.SX.sym("v", 6), ca.SX.sym("a", 6)
-    mass, inertia, inverse = ca.SX.sym("mass"), ca.SX.sym("inertia", 3, 3), ca.SX.sym("inverse", 4, 4)
+    mass, inertia, inverse = ca.SX.sym("mass"), ca.SX.sym("inertia", 3, 3), ca.SX.sym("inverse", rotors, 4)
     w, x, y, z = ca.vertsplit(q[3:])
     up = ca.vertcat(2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y))
     collective = mass * ca.norm_2(a[:3] + ca.DM([0.0, 0.0, GRAVITY_M_S2]))

@@ -113,7 +113,7 @@ class UprightRecovery:
         turn = turn_to(ahead, _leaning(velocity[:2] - state.v[:2]))
         inertia = self._robot.inertia
         torque = inertia @ (self._rate_gain * (self._paced(turn) - rate)) + rotation.cross(rate, inertia @ rate)
-        return Wrench(min(collective, float(self._robot.effort_limit.sum())), torque)
+        return Wrench(min(collective, self._robot.collective(self._robot.effort_limit)), torque)
 
     def _paced(self, turn: Array) -> Array:
         """Wanted body rates ω_r (3,) for a remaining turn φ (3,)."""

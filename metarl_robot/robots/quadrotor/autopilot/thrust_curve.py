@@ -59,7 +59,7 @@ class ThrustCurve:
     """
 
     def __init__(self, robot: Quadrotor, hover_thrust: float | None = None) -> None:
-        self._full_n = float(robot.effort_limit.sum())
+        self._full_n = robot.collective(robot.effort_limit)
         self._mass_kg = robot.mass_kg
         self._weight_share = robot.mass_kg * GRAVITY_M_S2 / self._full_n
         self._lag_s = max(robot.motor_time_s)

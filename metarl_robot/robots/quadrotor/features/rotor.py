@@ -39,6 +39,6 @@ class RotorFeatures(BaseGroup):
 
 SPEC = FeatureSpec(
     build=lambda robot, dynamics, checkpoint: RotorFeatures(dynamics),
-    truth=lambda robot, task: task.thrust_gain - 1.0,
+    truth=lambda robot, task: task.thrust_gain(robot) - 1.0,
     inertial=True,
 )
