@@ -19,6 +19,7 @@ from scipy.linalg import block_diag
 from metarl_robot.adaptation.adapter_spec import ADAPTERS, AdapterSpec
 from metarl_robot.adaptation.base import Adapter, NoAdaptation
 from metarl_robot.adaptation.cell_regression import CellRegression
+from metarl_robot.adaptation.alike_entries import with_alike
 from metarl_robot.adaptation.competing_priors import competing_priors
 from metarl_robot.adaptation.external_wrench import ExternalWrenchGuard
 from metarl_robot.adaptation.feature_spec import (
@@ -336,13 +337,17 @@ def marginal_prior(
 
     untrained: standard deviation of further entries, by name; see FeatureSpec.prior_std.
     """
-    known = [*checkpoint.meta["context_names"], *untrained]
+    tensors = checkpoint.tensors
+    trained, means, covariances = with_alike(
+        checkpoint.meta["context_names"], tensors["prior_mean"], tensors["prior_covariance"], features.groups
+    )
+    known = [*trained, *untrained]
     missing = [name for name in features.names if name not in known]
     if missing:
         raise CheckpointError(f"the weights have no prior of {', '.join(missing)}: train them with these features")
     chosen, scale = [known.index(name) for name in features.names], features.scale
-    mean = np.concatenate([checkpoint.tensors["prior_mean"], np.zeros(len(untrained))])
-    covariance = block_diag(checkpoint.tensors["prior_covariance"], np.diag(np.square(list(untrained.values()))))
+    mean = np.concatenate([means, np.zeros(len(untrained))])
+    covariance = block_diag(covariances, np.diag(np.square(list(untrained.values()))))
     return Prior(scale * mean[chosen], scale[:, None] * covariance[np.ix_(chosen, chosen)] * scale)
 
 

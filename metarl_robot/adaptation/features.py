@@ -102,6 +102,7 @@ class FeatureGroup(Protocol):
     in_dynamics: whether the controller's dynamics contain the attached body, so that `value` leaves it out.
     bounded: whether `possible` can be False.
     constant: whether the entries are constant but for jumps, such as a rigid payload's.
+    alike: whether the entries are those of parts that are alike; weights then serve another number of parts.
     heavy_tailed: whether the entries of real robots often lie far outside the prior; it is then widened soon.
     limits: least and largest value that the filter gives to an entry, but for a standard deviation.
     """
@@ -115,6 +116,7 @@ class FeatureGroup(Protocol):
     in_dynamics: bool
     bounded: bool
     constant: bool
+    alike: bool
     heavy_tailed: bool
     limits: tuple[float, float]
 
@@ -183,7 +185,7 @@ class BaseGroup:
     dof, nu: number of velocities and actuators; nu None: equal to dof.
     """
 
-    sudden = removable = nuisance = in_dynamics = bounded = constant = heavy_tailed = False
+    sudden = removable = nuisance = in_dynamics = bounded = constant = alike = heavy_tailed = False
     limits = (-inf, inf)
 
     def __init__(self, dof: int, names: tuple[str, ...], nu: int | None = None) -> None:

@@ -18,7 +18,7 @@ _NOTHING: Array = np.zeros(6)
 class RotorFeatures(BaseGroup):
     """Effectiveness 1 + ε of each rotor."""
 
-    sudden = True
+    sudden = alike = True
 
     def __init__(self, dynamics: QuadrotorDynamics) -> None:
         super().__init__(dynamics.dof, tuple(f"rotor_{i + 1}_strength_error" for i in range(dynamics.nu)), dynamics.nu)
