@@ -132,17 +132,17 @@ class FlightModel:
         u = self._acting(of["motor_time_up"], of["motor_time_down"], of["delay"])
         thrust = of["thrust"] * u * (1.0 + of["thrust_curvature"] * (u / self._hover - 1.0))
         speed = np.sqrt(np.maximum(u, 0.0) / robot.thrust_coefficient)
-        rotor_drag = np.array([of["rotor_drag_across"], of["rotor_drag_across"], of["rotor_drag_along"]])
         places = robot.rotor_positions - np.array([of["centre_x"], of["centre_y"], 0.0])
         v_air = rotation.rotate_back(self._attitude, self._v - np.append(wind, 0.0))
         pull, torque = np.zeros_like(v_air), np.zeros_like(v_air)
-        for i, place in enumerate(places):
+        for i, (place, axis) in enumerate(zip(places, robot.rotor_axes, strict=True)):
             hub = v_air + rotation.cross(self._rate, np.broadcast_to(place, self._rate.shape))
-            drag = -speed[:, [i]] * rotor_drag * hub
-            drag[:, 2] += thrust[:, i]
+            along = (hub @ axis)[:, None] * axis
+            drag = -speed[:, [i]] * (of["rotor_drag_across"] * (hub - along) + of["rotor_drag_along"] * along)
+            drag += thrust[:, [i]] * axis
             pull += drag
             torque += rotation.cross(np.broadcast_to(place, drag.shape), drag)
-            torque[:, 2] -= (robot.spin[i] * of["torque_ratio"] + of["yaw_offset"]) * thrust[:, i]
+            torque -= (robot.spin[i] * of["torque_ratio"] + of["yaw_offset"]) * thrust[:, [i]] * axis
         parasitic = np.array([of[f"parasitic_drag_{axis}"] for axis in "xyz"])
         pull -= parasitic * np.linalg.norm(v_air, axis=1)[:, None] * v_air
         pushed = rotation.rotate(self._attitude, pull)
@@ -151,14 +151,14 @@ class FlightModel:
         return pushed / of["mass"] + GRAVITY, turning / inertia
 
     def _acting(self, up_s: float, down_s: float, delay_s: float) -> Array:
-        """Mean thrusts (K - 1, 4) between samples by the nominal curve, after lag and delay [N]."""
+        """Mean thrusts (K - 1, n) between samples by the nominal curve, after lag and delay [N]."""
         time_s = self._recording.time_s
         impulse = self._impulse(up_s, down_s)
         later = values_at(time_s, impulse, time_s - delay_s)  # linear beyond the ends
         return np.asarray(np.diff(later, axis=0) / self._steps)
 
     def _impulse(self, up_s: float, down_s: float) -> Array:
-        """∫ u dt (K, 4) after the lag."""
+        """∫ u dt (K, n) after the lag."""
         key = (up_s, down_s) if self.has_commands else (0.0, 0.0)
         if key not in self._impulses:
             if len(self._impulses) >= _MOST_KEPT:

@@ -26,9 +26,9 @@ _HALF_WINDOW_S = 0.02
 
 
 def mapped_thrusts(robot: Any, place: RotorMap, values: Array) -> tuple[Array, str]:
-    """Thrusts (K, 4) [N] before the motors' lag, and how they were found, in words.
+    """Thrusts (K, n) [N] before the motors' lag, and how they were found, in words.
 
-    values: (K, 4) in the robot's order of rotors and in the map's unit, or (K, 1) collective.
+    values: (K, n) in the robot's order of rotors and in the map's unit, or (K, 1) collective.
     """
     scaled = values if place.quantity == "pulse" else values * UNITS.get(place.in_unit, 1.0)
     if place.quantity == "speed":
@@ -42,19 +42,20 @@ def mapped_thrusts(robot: Any, place: RotorMap, values: Array) -> tuple[Array, s
         share = pulse_shares(scaled, place.pulse_us, place.thrust_factor)
         return share * robot.effort_limit, "thrusts from pulses, by pulse_us of the map and robot.yaml"
     if place.quantity == "collective":
-        whole = {"1": robot.effort_limit.sum(), "%": robot.effort_limit.sum(), "m/s2": robot.mass_kg}
-        each = scaled * whole.get(place.in_unit, 1.0) / len(robot.channel_names)
+        most = robot.collective(robot.effort_limit)
+        whole = {"1": most, "%": most, "m/s2": robot.mass_kg}
+        each = scaled * whole.get(place.in_unit, 1.0) / robot.rotor_axes[:, 2].sum()
         return np.tile(each, (1, len(robot.channel_names))), "equal thrusts from a collective thrust"
     return scaled, "thrusts as given"
 
 
 def with_torques(robot: Any, time_s: Array, rates: Array, thrusts: Array) -> Array:
-    """Thrusts (K, 4) with the sum of those given, and the torques that the body rates (K, 3) need."""
+    """Thrusts (K, n) with the sum of those given, and the torques that the body rates (K, 3) need."""
     at, half = np.clip(time_s, time_s[0] + _HALF_WINDOW_S, time_s[-1] - _HALF_WINDOW_S), _HALF_WINDOW_S
     if time_s[-1] - time_s[0] < 4.0 * half:
         raise LogError(f"a collective thrust needs more than {4.0 * half:g} s of body rates")
     rate = window_means(time_s, rates, at, half)
     change = (values_at(time_s, rates, at + half) - values_at(time_s, rates, at - half)) / (2.0 * half)
     torque = change @ robot.inertia + rotation.cross(rate, rate @ robot.inertia)
-    wanted = np.column_stack([thrusts.sum(axis=1), torque])
-    return np.asarray(np.linalg.solve(robot.allocation, wanted.T).T)
+    wanted = np.column_stack([(robot.rotor_axes[:, 2] * thrusts).sum(axis=1), torque])
+    return np.asarray(robot.unlimited_thrusts(wanted))

@@ -182,10 +182,10 @@ def _imu(log: _Topics, time_s: Array, axes: UlogMap, repairs: list[Repair]) -> t
 
 
 def _thrusts(robot: Robot, log: _Topics, time_s: Array, repairs: list[Repair]) -> tuple[Array, str]:
-    """Thrusts (K, 4) [N] that act, in the robot's order: means about each time; and where they come from."""
+    """Thrusts (K, n) [N] that act, in the robot's order: means about each time; and where they come from."""
     for topic, signal in ROTORS.items():
         found = log.find(topic)
-        values = None if found is None else signal.of(found[1])
+        values = None if found is None else signal.of(found[1], robot.nu)
         if found is None or values is None or not np.any(values):
             continue
         log.begins(found[0])

@@ -82,8 +82,8 @@ class QuadrotorTask:
     """One draw of physical conditions, as plain data.
 
     payload: carried by the quadrotor. sling_m: 0 for a rigid payload; else it hangs as a point mass on a rod of that
-    length. drag_scale: (2,) rotor drag and parasitic drag over the description's. effectiveness: (n,) thrust of each
-    rotor over that of a sound one at the same speed, or (1,) of all; battery: the same factor for all. ground_effect: whether the
+    length. drag_scale: (2,) rotor drag and parasitic drag over the description's. effectiveness: (k,) thrust of the
+    first k rotors over that of a sound one at the same speed, further rotors are like the last of them; battery: the same factor for all. ground_effect: whether the
     ground adds thrust. command_delay_s, sensor_delay_s: time from a command to its effect, from a state to its
     measurement. *_noise_*: standard deviations of the measurements, each axis. member: index of the flying quadrotor in
     a family (family.py); None: the robot itself. imu: whether the specific force is measured;
@@ -147,14 +147,12 @@ class QuadrotorTask:
         """Thrust (n,) of each rotor over that of a sound one with a fresh battery at the same speed.
 
         Raises:
-            SignalError: effectiveness is of another number of rotors.
+            SignalError: effectiveness is of more rotors than the robot has.
         """
-        if self.effectiveness.size not in (1, robot.nu):
-            raise SignalError(
-                f"task: effectiveness holds {self.effectiveness.size} numbers; {robot.name} has {robot.nu} rotors: give "
-                f"{robot.nu} numbers, or one for all"
-            )
-        return np.asarray(np.broadcast_to(self.battery * self.effectiveness, robot.nu))
+        given = self.effectiveness.size
+        if given > robot.nu:
+            raise SignalError(f"task: effectiveness holds {given} numbers; {robot.name} has {robot.nu} rotors")
+        return self.battery * np.pad(self.effectiveness, (0, robot.nu - given), mode="edge")
 
     @property
     def altered(self) -> bool:

@@ -29,13 +29,14 @@ Array = NDArray[np.float64]
 
 PRIORITY: Array = np.array([10.0, 100.0, 100.0, 1.0])
 """Weights of collective thrust, roll, pitch and yaw torque, each as a share of its reach."""
-YAW_FIRST = 30.0
+YAW_FIRST = 100.0
 """Weight of a yaw torque that comes before collective thrust."""
 CLOSENESS = 1e-3
 """γ: weight of the distance to M w, as a share of the rotors' ranges."""
 _ITERATIONS = 3
 """Greatest number of changes of the active set, for each rotor."""
-_RANK_TOLERANCE = 1e-6
+_SMALLEST = 1e-6
+"""Smallest sideways force of a unit change of thrusts that counts: below it, a tilt is rounding."""
 
 
 def wrench_map(positions: Array, axes: Array, spin: Array, torque_ratio: float) -> Array:
@@ -61,7 +62,9 @@ def mixing(wrenches: Array) -> Array:
     if not sideways.any():
         return least
     free = np.linalg.svd(allocation)[2][4:].T  # (n, n - 4), an orthonormal basis of the null space
-    return np.asarray(least - free @ np.linalg.pinv(sideways @ free, rcond=_RANK_TOLERANCE) @ sideways @ least)
+    left, sizes, right = np.linalg.svd(sideways @ free, full_matrices=False)
+    inverses = np.divide(1.0, sizes, out=np.zeros_like(sizes), where=sizes > _SMALLEST)
+    return np.asarray(least - free @ (right.T * inverses) @ left.T @ sideways @ least)
 
 
 class BoundedMixing:

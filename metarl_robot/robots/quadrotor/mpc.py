@@ -173,7 +173,9 @@ class FlightMPC:
         strength = np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH)
         self._model = self._functions.model(self.adapter.attached_body(), strength)
         self._lift = lift_share(state.q[3:])
-        recovery = self._recovery.along(time, state, reference, self._robot.nu * float(self._model[0]) / sum(strength.tolist()))
+        recovery = self._recovery.along(
+            time, state, reference, self._robot.nu * float(self._model[0]) / sum(strength.tolist())
+        )
         if recovery is not None:
             return self._recover(time, recovery)
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
