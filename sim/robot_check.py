@@ -37,12 +37,28 @@ class JointRow:
     weight_share: float
 
 
+@dataclass(frozen=True)
+class RotorRow:
+    """One rotor: its hub [m; body], axis [body] and direction of rotation, range and hover thrust [N].
+
+    spare: whether the robot still hovers under control without it.
+    """
+
+    name: str
+    place: tuple[float, ...]
+    axis: tuple[float, ...]
+    spin: str
+    range: tuple[float, float]
+    hover: float
+    spare: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Motion:
     """The robot at home and the short run, to be drawn [m; world].
 
     joints, axes: (J, 3) places and unit axes at home. tip: (3,) the tracked point at home. path: (K, 3) of it in the
-    run. time_s, error_m: (K,) of the run.
+    run. time_s, error_m: (K,) of the run. chain: whether the joints are a chain that ends at the tip.
     """
 
     joints: Array
@@ -51,17 +67,19 @@ class Motion:
     path: Array
     time_s: Array
     error_m: Array
+    chain: bool = True
 
 
 @dataclass(frozen=True)
 class Check:
-    """rows: of the joints. mass_difference, bias_difference: relative. rmse_m: of the run; bound_m: allowed.
+    """rows: of the joints or rotors. mass_difference, bias_difference (and of the
+    rotors' wrenches): relative. rmse_m: of the run; bound_m: allowed.
 
     limits_broken: physics steps beyond a limit. failed_steps: commands with status FAILED. warnings: sentences. motion:
     for a figure.
     """
 
-    rows: tuple[JointRow, ...]
+    rows: tuple[JointRow | RotorRow, ...]
     mass_difference: float
     bias_difference: float
     rmse_m: float

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from scipy.linalg import block_diag
 
 from metarl_robot.adaptation.adapter_spec import ADAPTERS, AdapterSpec
+from metarl_robot.adaptation.alike_entries import with_alike
 from metarl_robot.adaptation.base import Adapter, NoAdaptation
 from metarl_robot.adaptation.cell_regression import CellRegression
-from metarl_robot.adaptation.alike_entries import with_alike
 from metarl_robot.adaptation.competing_priors import competing_priors
 from metarl_robot.adaptation.external_wrench import ExternalWrenchGuard
 from metarl_robot.adaptation.feature_spec import (

@@ -17,8 +17,11 @@ _QUESTIONS = {
     "rated mass": ("payload_kg", "rated payload [kg]"),
     "velocity": ("velocity", "velocity limits (one, one for each, or NAME=VALUE,…)"),
     "effort": ("effort", "effort limits (one, one for each, or NAME=VALUE,…)"),
+    "mass": ("mass_kg", "mass [kg]"),
+    "propeller's radius": ("propeller_m", "propellers' diameter [m]"),
     "home": ("home", "start position (one for each, or NAME=VALUE,…)"),
 }
+_NUMBERS = ("payload_kg", "mass_kg", "propeller_m")
 
 
 def is_interactive() -> bool:
@@ -44,4 +47,4 @@ def _read(field: str, answer: str) -> Any:
 
     if field == "joints":
         return tuple(part.strip() for part in answer.split(","))
-    return joint_values("rated payload", answer, ("payload",))["payload"] if field == "payload_kg" else answer
+    return joint_values(field, answer, ("value",))["value"] if field in _NUMBERS else answer

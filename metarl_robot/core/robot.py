@@ -85,6 +85,7 @@ class Robot:
         home: (nq,) start and waiting position.
         control_period_s: time between two commands [s].
         from_file: makes a folder from a user's file, a function as 'module:name' (robots/new_robot/made.py), or empty.
+        reads_file: whether a user's file is of this kind, a function of its path as 'module:name', or empty.
         checker: compares it with MuJoCo, a function as 'module:name' (sim/robot_check.py), or empty.
         ratings: rated quantities and their values, for lists of robots.
         wording: words for its parts in tables, figures and reports.
@@ -109,6 +110,7 @@ class Robot:
     adaptive_controller: ClassVar[str] = "meta_mpc"
     family_model: ClassVar[str | None] = None
     from_file: ClassVar[str] = ""
+    reads_file: ClassVar[str] = ""
     checker: ClassVar[str] = ""
     ratings: tuple[tuple[Quantity, float], ...] = ()
     wording: Wording = Wording()

@@ -83,14 +83,14 @@ class QuadrotorTask:
 
     payload: carried by the quadrotor. sling_m: 0 for a rigid payload; else it hangs as a point mass on a rod of that
     length. drag_scale: (2,) rotor drag and parasitic drag over the description's. effectiveness: (k,) thrust of the
-    first k rotors over that of a sound one at the same speed, further rotors are like the last of them; battery: the same factor for all. ground_effect: whether the
-    ground adds thrust. command_delay_s, sensor_delay_s: time from a command to its effect, from a state to its
-    measurement. *_noise_*: standard deviations of the measurements, each axis. member: index of the flying quadrotor in
-    a family (family.py); None: the robot itself. imu: whether the specific force is measured;
-    accelerometer_bias_m_s2: (3,) its constant error. mass_scale, inertia_scale (3,): of the quadrotor without payload,
-    over the description's; com_m: (3,) its centre of mass [body]. crash_tilt_deg: a run with a larger tilt has crashed;
-    180: only contact is a crash. crash_impact_m_s: a contact at this speed or faster is a crash; 0: every contact.
-    push_n: (3,) external force at the quadrotor's own centre of mass [N; world].
+    first k rotors over that of a sound one at the same speed, further rotors are like the last of them; battery: the
+    same factor for all. ground_effect: whether the ground adds thrust. command_delay_s, sensor_delay_s: time from a
+    command to its effect, from a state to its measurement. *_noise_*: standard deviations of the measurements, each
+    axis. member: index of the flying quadrotor in a family (family.py); None: the robot itself. imu: whether the
+    specific force is measured; accelerometer_bias_m_s2: (3,) its constant error. mass_scale, inertia_scale (3,): of
+    the quadrotor without payload, over the description's; com_m: (3,) its centre of mass [body]. crash_tilt_deg: a
+    run with a larger tilt has crashed; 180: only contact is a crash. crash_impact_m_s: a contact at this speed or
+    faster is a crash; 0: every contact. push_n: (3,) external force at the quadrotor's own centre of mass [N; world].
     """
 
     payload: Payload = Payload()

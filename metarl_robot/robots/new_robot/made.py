@@ -8,21 +8,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.kinds import kind_names
 from metarl_robot.core.robot import kind_of, named
 from metarl_robot.robots.new_robot.findings import Findings
 from metarl_robot.robots.new_robot.options import Options
+
+ARM = "arm"
 
 
 @dataclass(frozen=True)
 class NewRobot:
     """Files of a robot folder by path within it, and the findings.
 
-    difference: largest relative difference of mass matrix and bias force between the source and the new model.
+    difference: largest relative difference of mass matrix and bias force between the source and the new model; None:
+    the source has no such model.
     """
 
     files: Mapping[str, bytes]
     findings: Findings
-    difference: float
+    difference: float | None = None
+
+
+def kind_of_file(path: Path) -> str:
+    """Kind of the robot in a file: the one that recognises it, else an arm."""
+    recognising = (name for name in kind_names() if kind_of(name).reads_file)
+    return next((name for name in recognising if named(kind_of(name).reads_file)(path)), ARM)
 
 
 def convert(kind: str, path: Path, name: str, options: Options) -> NewRobot:

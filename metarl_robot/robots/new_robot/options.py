@@ -27,6 +27,8 @@ class Options:
     home, position, velocity, effort, effort_rate: texts of joint values [rad, rad/s, Nm, Nm/s; m, m/s, N, N/s].
     armature: text of joint values [kg m²; kg], in place of the file's.
     mesh_dirs: folders with meshes. repair_inertias: whether inertias that no body can have are replaced by near ones.
+    mass_kg, inertia (3,) [kg m²], propeller_m, thrust_n: of a multirotor, its propellers' diameter, the largest thrust
+    of one.
     """
 
     joints: tuple[str, ...] = ()
@@ -43,6 +45,34 @@ class Options:
     armature: str | None = None
     mesh_dirs: Sequence[Path] = ()
     repair_inertias: bool = False
+    mass_kg: float | None = None
+    inertia: tuple[float, float, float] | None = None
+    propeller_m: float | None = None
+    thrust_n: float | None = None
+
+    def refuse_for(self, kind: str, others: Mapping[str, object]) -> None:
+        """Refuse options of other kinds of robot. Raises MetaRLError."""
+        given = [option for option, value in others.items() if value not in (None, (), {}, False)]
+        if given:
+            raise MetaRLError(f"{', '.join(given)}: no option for {kind}")
+
+    @property
+    def of_arms(self) -> Mapping[str, object]:
+        """Options that only arms have, by name."""
+        return {
+            "--joints": self.joints, "--lock": self.lock, "--flange": self.flange, "--gravity": self.gravity,
+            "--home": self.home, "--position": self.position, "--velocity": self.velocity, "--effort": self.effort,
+            "--effort-rate": self.effort_rate, "--armature": self.armature, "--mesh-dir": tuple(self.mesh_dirs),
+            "--repair-inertias": self.repair_inertias,
+        }  # fmt: skip
+
+    @property
+    def of_multirotors(self) -> Mapping[str, object]:
+        """Options that only multirotors have, by name."""
+        return {
+            "--mass": self.mass_kg, "--inertia": self.inertia, "--propeller": self.propeller_m,
+            "--thrust": self.thrust_n,
+        }  # fmt: skip
 
 
 def joint_values(option: str, text: str | None, names: Sequence[str]) -> dict[str, float]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from metarl_robot.core.coordinates import POSE, TWIST, Coordinates
 from metarl_robot.core.robot import Robot, RobotFile
@@ -159,8 +159,8 @@ class QuadrotorFile(RobotFile):
         least, most = (self.thrust_coefficient_n_s2 * speed**2 for speed in self.rotor_speed_rad_s)
         if not (least <= hover.min() and hover.max() <= most):
             raise ValueError(
-                f"a level hover needs {hover.min():.3g} to {hover.max():.3g} N of the rotors; each gives {least:.3g} to "
-                f"{most:.3g} N: check position_m and axis; the body's origin is its centre of mass"
+                f"a level hover needs {hover.min():.3g} to {hover.max():.3g} N of the rotors; each gives {least:.3g} "
+                f"to {most:.3g} N: check position_m and axis; the body's origin is its centre of mass"
             )
         sideways = float(np.hypot(*(wrenches[:2] @ hover)))
         if sideways > _MOST_SIDEWAYS * weight:
@@ -219,6 +219,9 @@ class Quadrotor(Robot):
         "oracle_mpc": "metarl_robot.robots.quadrotor.controllers:ORACLE",
     }
     family_model = "quad-family"
+    from_file = "metarl_robot.robots.quadrotor.from_file.convert:convert"
+    reads_file = "metarl_robot.robots.quadrotor.from_file.parameters:holds_parameters"
+    checker = "metarl_robot.sim.quadrotor.robot_check:check_multirotor"
     wording = Wording(
         body="quadrotor",
         tracked="quadrotor",

@@ -58,7 +58,7 @@ def mixing(wrenches: Array) -> Array:
     allocation, sideways = wrenches[2:], wrenches[:2]
     if allocation.shape[1] == 4:
         return np.asarray(np.linalg.inv(allocation))
-    least: Array = np.linalg.solve(allocation @ allocation.T, allocation).T
+    least: Array = np.asarray(np.linalg.solve(allocation @ allocation.T, allocation).T, dtype=np.float64)
     if not sideways.any():
         return least
     free = np.linalg.svd(allocation)[2][4:].T  # (n, n - 4), an orthonormal basis of the null space

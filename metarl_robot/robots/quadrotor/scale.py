@@ -15,8 +15,9 @@ Array = NDArray[np.float64]
 class FlightScale:
     """Scales of one quadrotor.
 
-    force: (6,) weight [N], and about each axis the torque of a quarter of it at one rotor [Nm]. velocity: (6,) a quarter of the
-    limits. mass [kg]. length: mean distance of the rotors from the body's z axis [m]. inertia: trace [kg m²].
+    force: (6,) weight [N], and about each axis the torque of a quarter of it at one rotor [Nm]. velocity: (6,) a
+    quarter of the limits. mass [kg]. length: mean distance of the rotors from the body's z axis [m]. inertia: trace
+    [kg m²].
     """
 
     def __init__(self, robot: Quadrotor) -> None:

@@ -38,6 +38,7 @@ _FORBIDDEN = re.compile(r"[^\w./:+-]")
 def convert(path: Path, name: str, options: Options) -> NewRobot:
     """Convert a file into a robot called `name`. Raises MetaRLError with element and remedy."""
     findings = Findings()
+    options.refuse_for("an arm", options.of_multirotors)
     source = read_source(path, options, findings)
     choice = choose_joints(source, options, findings)
     _set_armatures(source, choice, options, findings)
