@@ -17,6 +17,7 @@ from metarl_robot.core.tables import NANOSECONDS, table_of
 from metarl_robot.ros_nodes.driver_gravity import DriverGravity
 from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.measured_efforts import checked_effort
+from metarl_robot.ros_nodes.table_commands import OWN
 
 Array = NDArray[np.float64]
 
@@ -25,10 +26,14 @@ DRIVER_S = 0.1
 
 
 class _OfDriver(NamedTuple):
-    """An effort (nu,) that a driver's own loop applied, and the stamp of the state of its command [ns]."""
+    """An effort (nu,) that a driver's own loop applied, and the stamp of the state of its command [ns].
+
+    own: it moves the robot by itself, without commands.
+    """
 
     stamp_ns: int
     effort: Array
+    own: bool
 
 
 class ActingEfforts:
@@ -48,7 +53,7 @@ class ActingEfforts:
         """Keep the effort that a driver's own loop applied."""
         stamp_ns, read, _ = self._interface.read_gate_command(message)
         effort = readable(read)
-        self._driver = _OfDriver(stamp_ns, effort) if effort.any() else None
+        self._driver = _OfDriver(stamp_ns, effort, table_of(message).rows[0] == OWN)
 
     def on_measured(self, read: Callable[[], Array]) -> None:
         """Keep the function that reads the efforts of the newest state."""
@@ -72,10 +77,20 @@ class ActingEfforts:
         return None if sent is None else self._gravity.acting(sent, state)
 
     def of_driver(self, stamp_ns: int) -> Array | None:
-        """The effort (nu,) of a driver's loop; None if there is none, or it is older than DRIVER_S."""
+        """The effort (nu,) of a driver's loop; None if it is unknown."""
+        driver = self._recent(stamp_ns)
+        return None if driver is None or not driver.effort.any() else driver.effort
+
+    def others_act(self, stamp_ns: int) -> bool | None:
+        """Whether the driver moves the robot without commands; None if it is unknown."""
+        driver = self._recent(stamp_ns)
+        return None if driver is None else driver.own
+
+    def _recent(self, stamp_ns: int) -> _OfDriver | None:
+        """The driver's, unless it is older than DRIVER_S."""
         if self._driver is None or not 0 <= stamp_ns - self._driver.stamp_ns <= DRIVER_S * NANOSECONDS:
             return None
-        return self._driver.effort
+        return self._driver
 
     def measured(self, state: State) -> Array:
         """The effort (nu,) in the newest state, as it acts. Raises SignalError."""

@@ -69,6 +69,7 @@ from metarl_robot.ros_nodes.switch_service import Change, SwitchService
 from metarl_robot.ros_nodes.thread_link import ACTIVATED, Handed, HandedCommand, HandedTopic, Link
 from metarl_robot.safety.input_validation import Measurement, StateValidation
 from metarl_robot.trajectories.reference_manager import ReferenceManager, Taken
+from metarl_robot.trajectories.yielding import Yielding
 
 if TYPE_CHECKING:
     from metarl_robot.ros_nodes.trajectory_goals import TrajectoryGoals
@@ -162,6 +163,7 @@ class MpcNode(ManagedNode):
             rehearse(robot, self._configs, self._checkpoint)
         self._transfer = BumplessTransfer(robot, ready_controller(robot, self._name, self._tuning, self._checkpoint))
         self._references = ReferenceManager(robot.at_speed(self._own.limit_scale))
+        self._yielding = Yielding(self._references)
         self._validation = StateValidation(robot)
         self._options = message_options(self._own, self.get_namespace())
         self._interface = interface_of(robot, self._options)
@@ -329,6 +331,7 @@ class MpcNode(ManagedNode):
         state, self._epoch = measured.state, self._validation.epoch
         self._end_goal("Current goal cancelled: the robot is brought to rest.")
         self._references.brake(state, measured.stamp_s)
+        self._yielding = Yielding(self._references)
         self._next_report_s = self._next_plan_s = -np.inf
         if self._transfer is not None:
             self._transfer.take_over(self._efforts.of_gate(state))
@@ -338,10 +341,12 @@ class MpcNode(ManagedNode):
 
     def _step(self, transfer: BumplessTransfer, state: State, stamp_ns: int, received_s: float) -> None:
         """Make one control step, unless the node still waits for a reference."""
+        time_s, started_s = stamp_ns / NANOSECONDS, perf_counter()
+        if (others := self._efforts.others_act(stamp_ns)) is not None:
+            self._yielding.look(others, state, time_s)
         reference = self._references.current
         if reference is None or (self._own.wait_for_reference and not self._has_reference):
             return
-        time_s, started_s = stamp_ns / NANOSECONDS, perf_counter()
         others_act = self._stopped or self._own.limit_scale < 1.0
         if others_act and (acted := self._efforts.of_gate(state)) is not None:
             transfer.acted(acted)
@@ -426,6 +431,7 @@ class MpcNode(ManagedNode):
         taken = taken._replace(remarks=(*remarks, *taken.remarks))
         self._counts["references"] += 1
         self._has_reference = True
+        self._yielding.accepted()
         self._reference_status_out.publish(reference_status.accepted(offered.message, offered.topic, taken, now_s))
         return taken
 

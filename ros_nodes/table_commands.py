@@ -17,6 +17,9 @@ from metarl_robot.safety.refusals import Rejection
 
 Array = NDArray[np.float64]
 
+EFFORT, OWN = "effort", "own"
+"""Rows of a table: efforts made of commands, and those by which a driver moves the robot without them."""
+
 
 class TableCommands(Part):
     """Commands to the gate in a named table: row `effort`, columns the robot's channels in any order."""
@@ -24,7 +27,14 @@ class TableCommands(Part):
     gate_command_type = Float64MultiArray
 
     def gate_command(self, stamp_ns: int, effort: Array) -> Float64MultiArray:
-        return table_message(Table(stamp_ns, ("effort",), self._names, effort[None], SOURCE))
+        return self._table(stamp_ns, EFFORT, effort)
+
+    def acting_effort(self, stamp_ns: int, effort: Array, own: bool) -> Float64MultiArray:
+        """An effort (nu,) that acted. own: not made of commands, see `OWN`."""
+        return self._table(stamp_ns, OWN if own else EFFORT, effort)
+
+    def _table(self, stamp_ns: int, row: str, effort: Array) -> Float64MultiArray:
+        return table_message(Table(stamp_ns, (row,), self._names, effort[None], SOURCE))
 
     def read_gate_command(self, message: Float64MultiArray) -> GateCommand:
         try:

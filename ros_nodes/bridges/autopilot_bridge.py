@@ -7,7 +7,8 @@
     /thrust_controller/acting        std_msgs/Float64MultiArray       bridge → mpc: thrusts that acted, in the form of
                                                                       the commands; also while the autopilot flies by
                                                                       itself, so that the adapter does not learn from
-                                                                      commands that do not act
+                                                                      commands that do not act, and the reference is
+                                                                      the present place (yielding.py)
     /odom, /imu/data                                                  bridge → mpc, gate: see odometry.py
     /<bridge>/state                  diagnostic_msgs/DiagnosticStatus bridge → all, latched: phase and its reason
 
@@ -37,6 +38,7 @@ from std_srvs.srv import Trigger
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Inertial, State
+from metarl_robot.core.tables import NANOSECONDS
 from metarl_robot.robots.quadrotor.autopilot.commander import Commander, Settings
 from metarl_robot.robots.quadrotor.autopilot.offboard import Phase, Vehicle
 from metarl_robot.robots.quadrotor.autopilot.thrust_curve import HIGHEST_HOVER
@@ -52,6 +54,7 @@ from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.odometry import IMU, imu_message
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
+from metarl_robot.ros_nodes.quadrotor.interface import OdometryInterface
 from metarl_robot.safety.gate import GateState
 
 _LEVELS = {
@@ -104,10 +107,14 @@ class AutopilotBridge(ManagedNode):
 
     def configure(self) -> None:
         own = self._own
-        if own.lockstep:
-            raise MetaRLError("lockstep: an autopilot has its own time and does not wait; set lockstep:=false")
+        if own.lockstep and not self.get_parameter("use_sim_time").value:
+            raise MetaRLError(
+                "lockstep: an autopilot has its own time and does not wait; set lockstep:=false. A simulated one that "
+                "waits and publishes /clock also needs use_sim_time:=true"
+            )
         options = message_options(own, self.get_namespace())
-        self._interface, self._imu_frame = interface_of(self._robot, options), frames_of(self._robot, options).imu.name
+        self._interface = cast(OdometryInterface, interface_of(self._robot, options))
+        self._imu_frame = frames_of(self._robot, options).imu.name
         self._commander = Commander(
             self._robot, Settings(own.hover_thrust, own.rate_loop_s, own.deadline_s, own.auto_arm)
         )
@@ -183,6 +190,10 @@ class AutopilotBridge(ManagedNode):
         state = {pair.key: pair.value for pair in message.values}.get("state")
         self._passes = state == GateState.PASSING.value
 
+    def _now_s(self) -> float:
+        """The clock of watchdogs [s]: in lockstep the simulation's, which stands still while it waits for commands."""
+        return self.get_clock().now().nanoseconds / NANOSECONDS if self._own.lockstep else monotonic()
+
     def _on_effort(self, message: Float64MultiArray) -> None:
         stamp_ns, read, _ = readable(partial(self._interface.read_gate_command, message))
         effort = readable(read)
@@ -191,9 +202,9 @@ class AutopilotBridge(ManagedNode):
             return
         with self._lock:
             clock_ns = self.get_clock().now().nanoseconds
-            setpoint = self._commander.setpoint(monotonic(), clock_ns, stamp_ns, effort) if self._passes else None
-            acting = self._commander.acting()
-        self._acting_out.publish(self._interface.gate_command(stamp_ns, acting))
+            setpoint = self._commander.setpoint(self._now_s(), clock_ns, stamp_ns, effort) if self._passes else None
+            acting, own = self._commander.acting(), self._commander.offboard.phase is not Phase.ENGAGED
+        self._acting_out.publish(self._interface.acting_effort(stamp_ns, acting, own))
         if not self._passes:
             self._counts["stopped_by_gate"] += 1
             return
@@ -222,7 +233,7 @@ class AutopilotBridge(ManagedNode):
         if link is None or not self.active:
             return
         with self._lock:
-            request = self._commander.offboard.poll(monotonic())
+            request = self._commander.offboard.poll(self._now_s())
         if request is not None:
             self.get_logger().info(f"asking the autopilot for {request.value}")
             link.ask(request)
@@ -247,7 +258,7 @@ class AutopilotBridge(ManagedNode):
     def _tick(self) -> None:
         if self._link is not None:
             with self._lock:
-                alive = self._commander.offboard.alive(monotonic())
+                alive = self._commander.offboard.alive(self._now_s())
             self._link.tick(alive)
 
     # From the autopilot, on any thread (autopilot_link.Listener).
@@ -260,13 +271,13 @@ class AutopilotBridge(ManagedNode):
 
     def on_inertial(self, stamp_ns: int, inertial: Inertial) -> None:
         with self._lock:
-            self._commander.inertial(monotonic(), stamp_ns, inertial)
+            self._commander.inertial(self._now_s(), stamp_ns, inertial)
         if self.active:
             self._imu_out.publish(imu_message(self._imu_frame, stamp_ns, inertial))
 
     def on_vehicle(self, vehicle: Vehicle) -> None:
         with self._lock:
-            self._commander.report(monotonic(), vehicle)
+            self._commander.report(self._now_s(), vehicle)
 
     def on_flying(self, flying: bool) -> None:
         with self._lock:
@@ -274,7 +285,7 @@ class AutopilotBridge(ManagedNode):
 
     def on_thrust(self, thrust: float) -> None:
         with self._lock:
-            self._commander.reported_thrust(monotonic(), thrust)
+            self._commander.reported_thrust(self._now_s(), thrust)
 
     def on_text(self, text: str, is_problem: bool) -> None:
         if is_problem:  # rclpy allows one severity a line

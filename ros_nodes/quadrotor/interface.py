@@ -7,9 +7,9 @@ topic (as launched)              type                             from → to
 /thrust_controller/commands      std_msgs/Float64MultiArray       gate → plant or driver: thrust of each rotor [N];
                                  named table, row `effort`, columns rotors, stamp of the state that it answers;
                                  all 0: motors off
-/thrust_controller/acting        std_msgs/Float64MultiArray       bridge → mpc: thrusts that acted: made of the commands
-                                 by an autopilot's rate loop, or flown by it without us; a table of the same form;
-                                 all 0: unknown
+/thrust_controller/acting        std_msgs/Float64MultiArray       bridge → mpc: thrusts that acted, a table of the same
+                                 form: made of the commands by an autopilot's rate loop (row `effort`), or flown by it
+                                 without us (row `own`); all 0: unknown
 /gate/command                    std_msgs/Float64MultiArray       mpc → gate: a table of the same form
 /mpc/payload                     geometry_msgs/InertiaStamped     mpc: see reports/payload.py
 """

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """mpc, gate and bridge as launched, and the stand-in autopilot in a process of its own; and what every bridge must pass
-with them. In real time.
+with them. In real time, or in lockstep (lockstep.py).
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,17 @@ ROBOT = load_robot("x500", check_model=False)
 
 
 class Graph:
-    """node: name of the bridge. remote: arguments of the stand-in's process."""
+    """node: name of the bridge. remote: arguments of the stand-in's process. file: to launch."""
 
-    def __init__(self, start: Callable[..., Any], node: str, remote: tuple[str, ...], **arguments: str) -> None:
-        self.session = start("autopilot", **arguments)
+    def __init__(
+        self,
+        start: Callable[..., Any],
+        node: str,
+        remote: tuple[str, ...],
+        file: str | Path = "autopilot",
+        **arguments: str,
+    ) -> None:
+        self.session = start(file, **arguments)
         self.probe, self._node = self.session.probe, node
         self.remote = Remote(*remote, env={**os.environ, "ROS_DOMAIN_ID": str(self.probe.domain)})
         self.places: dict[int, np.ndarray] = {}

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stand-in autopilot in a process of its own, in real time.
+"""The stand-in autopilot in a process of its own, in real time or in lockstep with the graph (lockstep.py).
 
     python -m tests.autopilot.process mavlink udpout:127.0.0.1:14540
+    python -m tests.autopilot.process lockstep crazyflie 19850
 
 It prints its state as JSON, 20 lines a second, and obeys lines of its input: `pilot MODE`, `battery SHARE`, and, of a
 Crazyflie, `take_off HEIGHT`.
@@ -97,20 +98,31 @@ def _made(transport: str, *arguments: str) -> tuple[Any, Any]:
     return vehicle, Px4StandIn(vehicle, *arguments)
 
 
+def _lockstep(stand_in: Any) -> Any:
+    from tests.autopilot.lockstep import Lockstep
+
+    return Lockstep(stand_in, round(2 * STEP_S * 1e9))
+
+
 def main() -> None:
-    transport, *arguments = sys.argv[1:]
-    with suppress(OSError):  # an autopilot has a processor of its own
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(40))
+    in_lockstep = sys.argv[1] == "lockstep"
+    transport, *arguments = sys.argv[1 + in_lockstep :]
+    if not in_lockstep:
+        with suppress(OSError):  # an autopilot has a processor of its own
+            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(40))
     vehicle, stand_in = _made(transport, *arguments)
     threading.Thread(target=obey, args=(vehicle,), daemon=True).start()
+    lockstep = _lockstep(stand_in) if in_lockstep else None
     begun_s, reported_s = monotonic(), 0.0
     while True:
         late_s = monotonic() - begun_s - vehicle.time_s
-        if late_s < STEP_S:
+        if late_s < STEP_S and not (lockstep and lockstep.waits):
             sleep(0.0005)
             stand_in.receive()
             continue
         stand_in.step()
+        if lockstep is not None:
+            lockstep.step()
         if vehicle.time_s >= reported_s:
             reported_s = vehicle.time_s + REPORT_S
             print(json.dumps(report(vehicle)), flush=True)

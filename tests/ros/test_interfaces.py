@@ -27,8 +27,10 @@ from metarl_robot.core.imu_mounting import ImuMounting
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Inertial, Plan, State
 from metarl_robot.robots.quadrotor.trajectories import FigureEight
+from metarl_robot.ros_nodes.acting_efforts import ActingEfforts
 from metarl_robot.ros_nodes.arm.interface import JointInterface
 from metarl_robot.ros_nodes.convert import UnusableError, nanoseconds, time_message
+from metarl_robot.ros_nodes.driver_gravity import DriverGravity
 from metarl_robot.ros_nodes.frames import Frame, Frames
 from metarl_robot.ros_nodes.interface import Interface, header_stamp, interface_of
 from metarl_robot.ros_nodes.joint_states import joint_state
@@ -190,6 +192,18 @@ def test_commands_carry_their_stamp_and_are_read_by_name() -> None:
     assert INTERFACE.read_gate_command(message)[0] == -1
     with pytest.raises(UnusableError, match="labelled"):
         INTERFACE.read_gate_command(message)[1]()
+
+
+def test_thrusts_that_acted_tell_whether_they_were_made_of_commands() -> None:
+    efforts = ActingEfforts(ROBOT, INTERFACE, DriverGravity(ROBOT, True), print)
+    assert efforts.others_act(0) is None and efforts.of_driver(0) is None
+    thrusts, late_ns = np.array([1.0, 2.0, 3.0, 4.0]), 10**9 + 200_000_000
+    for own in (True, False):
+        efforts.on_driver(over_the_wire(INTERFACE.acting_effort(10**9, thrusts, own)))
+        assert efforts.others_act(10**9 + 5) is own and np.array_equal(efforts.of_driver(10**9 + 5), thrusts)
+        assert efforts.others_act(late_ns) is None and efforts.of_driver(late_ns) is None
+    efforts.on_driver(INTERFACE.acting_effort(10**9, np.zeros(4), True))
+    assert efforts.others_act(10**9) is True and efforts.of_driver(10**9) is None  # unknown
 
 
 def test_a_reference_survives_the_wire() -> None:
