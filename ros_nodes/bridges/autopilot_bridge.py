@@ -87,6 +87,10 @@ class AutopilotParameters(StateParameters):
         0.1, ge=0.01, le=0.5, description="a command for a state that is older than this gives no setpoint [s]"
     )
 
+    def settings(self) -> Settings:
+        """Of the commander. Raises MetaRLError for values that contradict each other."""
+        return Settings(self.hover_thrust, self.rate_loop_s, self.deadline_s, self.auto_arm)
+
 
 class AutopilotBridge(ManagedNode):
     """See the module's docstring. Locked: everything that the transport's thread touches, too."""
@@ -115,9 +119,7 @@ class AutopilotBridge(ManagedNode):
         options = message_options(own, self.get_namespace())
         self._interface = cast(OdometryInterface, interface_of(self._robot, options))
         self._imu_frame = frames_of(self._robot, options).imu.name
-        self._commander = Commander(
-            self._robot, Settings(own.hover_thrust, own.rate_loop_s, own.deadline_s, own.auto_arm)
-        )
+        self._commander = Commander(self._robot, own.settings())
         self._passes, self._shown, self._counts = False, (Phase.WAITING, ""), Counter[str]()
         self._odometry_out = self.create_lifecycle_publisher(Odometry, self._interface.state_topic, topics.STATE_OUT)
         self._imu_out = self.create_lifecycle_publisher(Imu, IMU, topics.STATE_OUT)

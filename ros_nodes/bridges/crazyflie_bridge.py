@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Crazyflie bridge: the gate's thrusts to a Crazyflie by its radio, its estimates to our nodes.
+"""The Crazyflie bridge: the gate's thrusts to a Crazyflie by its radio, as rates and thrust or as full states; its
+estimates to our nodes.
 
 Topics and services beside those of autopilot_bridge.py:
 
@@ -20,34 +21,24 @@ from geometry_msgs.msg import PoseStamped
 from std_srvs.srv import Trigger
 
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.bridges.autopilot_bridge import AutopilotBridge, AutopilotParameters
+from metarl_robot.ros_nodes.bridges.autopilot_bridge import AutopilotBridge
 from metarl_robot.ros_nodes.bridges.crazyflie_link import CrazyflieLink, Options
+from metarl_robot.ros_nodes.bridges.crazyflie_parameters import SetpointParameters
 from metarl_robot.ros_nodes.geometry import wxyz, xyz
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 
-RATE_LOOP_S = 0.03
-"""Time constant of the firmware's rate loop with its default gains, as tried with the stand-in of the tests."""
 
-
-class CrazyflieParameters(AutopilotParameters):
+class CrazyflieParameters(SetpointParameters):
     """Parameters of the Crazyflie bridge."""
 
-    robot: str = fixed("crazyflie", description="name of the robot, or the folder of its description")
     url: str = fixed(
         "radio://0/80/2M/E7E7E7E7E7",
         description="link as cflib names it: radio://DONGLE/CHANNEL/RATE/ADDRESS, usb://0, or udp://HOST:PORT",
     )
-    rate_loop_s: float = fixed(
-        RATE_LOOP_S, ge=0.0, le=1.0, description="time constant of the firmware's rate loop; 0: from the motors' [s]"
-    )
     pose_topic: str = fixed(
         "", description="geometry_msgs/PoseStamped of motion capture, for the Crazyflie's estimator; empty: none"
     )
-    lands: bool = fixed(
-        True, description="when control ends in flight the Crazyflie lands by itself; else it falls after 2 s"
-    )
-    floor_m: float = fixed(0.0, ge=-10.0, le=30.0, description="height of the floor in the Crazyflie's estimate [m]")
 
 
 class CrazyflieBridge(AutopilotBridge):
@@ -61,7 +52,7 @@ class CrazyflieBridge(AutopilotBridge):
 
     def open_link(self) -> CrazyflieLink:
         own = self._own
-        options = Options(own.lands, own.floor_m, bool(own.pose_topic))
+        options = Options(own.lands, own.floor_m, bool(own.pose_topic), own.full_m_s2(self._robot))
         return CrazyflieLink(own.url, options, self, lambda: self.get_clock().now().nanoseconds)
 
     def configure(self) -> None:

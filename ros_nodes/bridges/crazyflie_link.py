@@ -4,14 +4,17 @@
     CRTP port, cflib                   from → to
     5 log                              Crazyflie → us: state and IMU (100 Hz), supervisor and battery (20 Hz)
     3 commander.send_setpoint          us → Crazyflie: rates and thrust, only between taking and handing back control
+    7 send_full_state_setpoint         us → Crazyflie: full states instead
     6 loc.send_extpose                 us → Crazyflie: a motion capture's poses for its estimator
-    2 param                            us → Crazyflie: rate mode while we have control; the former values afterwards
+    2 param                            us → Crazyflie: rate mode, or the controller of full states, while we have
+                                       control; the former values afterwards
     9 supervisor.send_arming_request   us → Crazyflie, when told
     7, 8 notify_setpoint_stop, land    us → Crazyflie, at the end of control in flight: nobody else would fly it
 
 A Crazyflie has no modes. It follows the newest setpoint, so that none is sent before control is taken; the request for
-the mode sets the rate mode, and the link reports `ours` once the firmware has confirmed it. One setpoint with thrust 0
-is sent when the link opens on the ground: it releases the firmware's thrust lock (firmware_units.py).
+the mode sets these parameters, and the link reports `ours` once the firmware has confirmed them. For rates and thrust,
+one setpoint with thrust 0 is sent when the link opens on the ground: it releases the firmware's thrust lock
+(firmware_units.py).
 
 cflib is under the GPL; it is imported only here, when this bridge runs.
 """
@@ -33,15 +36,20 @@ from metarl_robot.robots.quadrotor.autopilot.clock_offset import ArrivalOffset
 from metarl_robot.robots.quadrotor.autopilot.offboard import Request
 from metarl_robot.robots.quadrotor.autopilot.rate_setpoint import RateSetpoint
 from metarl_robot.robots.quadrotor.crazyflie.firmware_units import (
+    FORCE_SCALE,
+    FULL_STATE_MODE,
     INERTIAL_LOG,
+    MOST_FULL_STATE,
     RATE_MODE,
     STATE_LOG,
     STATUS_LOG,
     Supervisor,
     Ticks,
+    full_state,
     inertial_of,
     normalised,
     rates_and_thrust,
+    share_of,
     state_of,
     vehicle_of,
 )
@@ -73,12 +81,18 @@ logging.getLogger("cflib").setLevel(logging.CRITICAL)  # its errors come to us b
 
 class Options(NamedTuple):
     """lands: whether the Crazyflie lands by itself when control ends in flight, at height floor_m of its estimate.
-    external_pose: whether poses come from motion capture.
+    external_pose: whether poses come from motion capture. full_m_s2: full states are sent, not rates and thrust; the
+    specific force of the nominal robot's full thrust.
     """
 
     lands: bool = True
     floor_m: float = 0.0
     external_pose: bool = False
+    full_m_s2: float | None = None
+
+    @property
+    def full_state(self) -> bool:
+        return self.full_m_s2 is not None
 
 
 class CrazyflieLink:
@@ -101,6 +115,7 @@ class CrazyflieLink:
                 "and udp://127.0.0.1:19850 (simulation)"
             )
         self._uri, self._options, self._listener, self._clock_ns = uri, options, listener, clock_ns
+        self._mode = FULL_STATE_MODE if options.full_state else RATE_MODE
         cflib.crtp.init_drivers()
         self._cf: Any = Crazyflie()
         self._trouble = "not connected yet"
@@ -126,7 +141,8 @@ class CrazyflieLink:
         self._height_m = self._ground_m = 0.0
         self._former: dict[str, int] = {}
         self._clock, self._ticks, self._text = ArrivalOffset(), Ticks(), ""
-        self._unlocked = False
+        self._unlocked = self._too_far = False
+        self._pwm_per_m_s2 = 1.0
 
     @property
     def connected(self) -> bool:
@@ -136,20 +152,30 @@ class CrazyflieLink:
     # Called by the bridge.
 
     def send(self, setpoint: RateSetpoint) -> None:
-        command = rates_and_thrust(setpoint)
-        if self._ours and command is not None:
+        if not self._ours:
+            return
+        if self._options.full_state:
+            self._send_motion(setpoint)
+        elif (command := rates_and_thrust(setpoint)) is not None:
             self._cf.commander.send_setpoint(*command)
+
+    def _send_motion(self, setpoint: RateSetpoint) -> None:
+        motion = setpoint.motion
+        command = None if motion is None else full_state(motion)
+        self._too_far = command is None
+        if command is not None:
+            self._cf.commander.send_full_state_setpoint(*command)
 
     def ask(self, request: Request) -> None:
         if not self._connected:
             return
         if request is Request.ARM:
             self.arm(True)
-        elif not self._unlocked:
+        elif not (self._unlocked or self._options.full_state):
             self._listener.on_text("the thrust lock opens on the ground only: land, then take control", True)
         else:
             self._wanted = True
-            for name, value in RATE_MODE.items():
+            for name, value in self._mode.items():
                 self._cf.param.set_value(name, value)
 
     def arm(self, arm: bool) -> bool:
@@ -196,6 +222,8 @@ class CrazyflieLink:
         found = [] if self._info is not None else ["the Crazyflie sends no logs"]
         if self._battery_v < LOW_BATTERY_V:
             found.append(f"battery {self._battery_v:.2f} V: land (low is {LOW_BATTERY_V} V)")
+        if self._too_far:
+            found.append(f"nothing is sent: a full state's position must be finite and within {MOST_FULL_STATE} m")
         return found
 
     def close(self) -> None:
@@ -229,7 +257,10 @@ class CrazyflieLink:
             self._log("state", STATE_LOG, FAST_MS, self._on_state)
             self._log("inertial", INERTIAL_LOG, FAST_MS, self._on_inertial)
             self._log("status", STATUS_LOG, SLOW_MS, self._on_status)
-            self._former = {name: int(self._cf.param.get_value(name)) for name in RATE_MODE}
+            if self._options.full_state:
+                mass_kg, pwm_per_n = (float(self._cf.param.get_value(name)) for name in FORCE_SCALE)
+                self._pwm_per_m_s2 = max(mass_kg * pwm_per_n, 1.0)
+            self._former = {name: int(self._cf.param.get_value(name)) for name in self._mode}
         except KeyError as error:
             self._trouble = f"its firmware lacks {error.args[0]}: update it to 2023.11 or later"
             self._listener.on_text(f"Crazyflie: {self._trouble}", True)
@@ -260,10 +291,14 @@ class CrazyflieLink:
 
     def _on_inertial(self, tick_ms: int, log: dict[str, float], block: Any) -> None:
         if self._clock.known:
-            if not isfinite(log["stabilizer.thrust"]):
-                return
-            self._listener.on_thrust(normalised(log["stabilizer.thrust"]))
+            if isfinite(log["stabilizer.thrust"]):  # infinite above 65504
+                self._listener.on_thrust(self._share(log["stabilizer.thrust"]))
             self._listener.on_inertial(self._clock.ours_ns(self._ticks.ns(tick_ms)), inertial_of(log))
+
+    def _share(self, pwm: float) -> float:
+        """Thrust in motor units, normalised as the setpoints are."""
+        full_m_s2 = self._options.full_m_s2
+        return normalised(pwm) if full_m_s2 is None else share_of(pwm, self._pwm_per_m_s2, full_m_s2)
 
     def _on_status(self, tick_ms: int, log: dict[str, float], block: Any) -> None:
         self._info, self._battery_v = Supervisor(int(log["supervisor.info"]) & 0xFF), float(log["pm.vbat"])
@@ -271,7 +306,8 @@ class CrazyflieLink:
             self._ground_m = self._height_m
             self._prepare()
         self._listener.on_flying(self._is_aloft())
-        self._listener.on_vehicle(vehicle_of(self._info, self._ours))
+        ours_is = "full states" if self._options.full_state else "rates"
+        self._listener.on_vehicle(vehicle_of(self._info, self._ours, ours_is))
 
     def _is_aloft(self) -> bool:
         running = self._info is not None and Supervisor.FLYING in self._info
@@ -282,17 +318,23 @@ class CrazyflieLink:
         if self._unlocked:
             return
         self._unlocked = True
-        self._cf.commander.send_setpoint(0.0, 0.0, 0.0, 0)
-        self._cf.commander.send_notify_setpoint_stop()
+        if not self._options.full_state:
+            self._cf.commander.send_setpoint(0.0, 0.0, 0.0, 0)
+            self._cf.commander.send_notify_setpoint_stop()
         if self._options.external_pose:
             for name, value in ((ESTIMATOR, KALMAN), (RESET, 1), (RESET, 0)):
                 self._cf.param.set_value(name, value)
 
     def _on_parameter(self, name: str, value: str) -> None:
-        """Control is ours once the firmware has confirmed the rate mode."""
-        if self._wanted and name in RATE_MODE:
-            values = self._cf.param.values.get("flightmode", {})
-            self._ours = all(values.get(each.partition(".")[2]) == str(wanted) for each, wanted in RATE_MODE.items())
+        """Control is ours once the firmware has confirmed the mode."""
+        if self._wanted and name in self._mode:
+            self._ours = all(self._value(each) == str(wanted) for each, wanted in self._mode.items())
+
+    def _value(self, name: str) -> str | None:
+        """The last known value of a parameter."""
+        group, _, own = name.partition(".")
+        found: str | None = self._cf.param.values.get(group, {}).get(own)
+        return found
 
     def _on_console(self, text: str) -> None:
         self._text += text

@@ -6,7 +6,10 @@
     NAME/status                   Status                         supervisor and battery
     NAME/cmd_vel_legacy           geometry_msgs/Twist            rates [deg/s]: linear.y roll, linear.x pitch, angular.z
                                                                  yaw; linear.z thrust in motor units
-    /crazyflie_server/set_parameters                             rate mode: NAME.params.flightmode.stabModeRoll, …
+    NAME/cmd_full_state           FullState                      instead: rates [rad/s; FLU], the rest in the world
+    /crazyflie_server/set_parameters                             rate mode: NAME.params.flightmode.stabModeRoll, …, or
+                                                                 NAME.params.stabilizer.controller
+    /crazyflie_server/get_parameters                             full states: scale of the controller's forces
     NAME/arm, NAME/notify_setpoints_stop, NAME/land              as in crazyflie_link.py
 
 Messages and services are those of crazyflie_interfaces. The server stamps measurements when they arrive. Its backend
@@ -27,19 +30,25 @@ from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.node import Node
 
 from metarl_robot.core.signals import State
+from metarl_robot.robots.quadrotor.autopilot.motion import Motion
 from metarl_robot.robots.quadrotor.autopilot.offboard import Request
 from metarl_robot.robots.quadrotor.autopilot.rate_setpoint import RateSetpoint
 from metarl_robot.robots.quadrotor.crazyflie.firmware_units import (
+    FORCE_SCALE,
+    FULL_STATE_MODE,
     RATE_MODE,
+    USUAL_CONTROLLER,
     USUAL_MODE,
     Supervisor,
+    full_state,
     inertial_of,
     normalised,
     rates_and_thrust,
+    share_of,
     vehicle_of,
 )
 from metarl_robot.ros_nodes import topics
@@ -65,17 +74,22 @@ class CrazyswarmLink:
         name: of the robot in crazyflies.yaml.
         lands, floor_m: whether it lands by itself when control ends in flight, and the floor's height.
         listener: receives the measurements.
+        full_m_s2: full states are sent, not rates and thrust; specific force of the nominal robot's full thrust.
 
     Raises:
         MessagesError: crazyflie_interfaces is neither installed nor can be built.
     """
 
-    def __init__(self, node: Node, name: str, lands: bool, floor_m: float, listener: Listener) -> None:
+    def __init__(
+        self, node: Node, name: str, lands: bool, floor_m: float, listener: Listener, full_m_s2: float | None = None
+    ) -> None:
         provide("crazyflie_interfaces", lambda text: node.get_logger().info(text))
         from crazyflie_interfaces import msg, srv
 
         self._node, self._name, self._lands, self._floor_m, self._listener = node, name, lands, floor_m, listener
-        self._services = srv
+        self._services, self._full_m_s2 = srv, full_m_s2
+        self._pwm_per_m_s2: float | None = None  # of full states; None: not known yet
+        self._asked_scale_s = -inf
         self._ours = self._unlocked = False
         self._info: Supervisor | None = None
         self._battery_v = inf
@@ -83,12 +97,14 @@ class CrazyswarmLink:
         self._rates: Array | None = None
         self._heard_s: dict[str, float] = {}
         self._setpoints = node.create_publisher(Twist, f"{name}/cmd_vel_legacy", topics.COMMAND)
+        self._full_states = node.create_publisher(msg.FullState, f"{name}/cmd_full_state", topics.COMMAND)
         self._inputs = [
             self._listen("odom", Odometry, self._on_odometry),
             self._listen("metarl", msg.LogDataGeneric, self._on_inertial),
             self._listen("status", msg.Status, self._on_status),
         ]
         self._parameters = node.create_client(SetParameters, f"{SERVER}/set_parameters")
+        self._scale = node.create_client(GetParameters, f"{SERVER}/get_parameters")
         self._arming = node.create_client(srv.Arm, f"{name}/arm")
         self._stopping = node.create_client(srv.NotifySetpointsStop, f"{name}/notify_setpoints_stop")
         self._landing = node.create_client(srv.Land, f"{name}/land")
@@ -96,17 +112,21 @@ class CrazyswarmLink:
     # Called by the bridge.
 
     def send(self, setpoint: RateSetpoint) -> None:
-        command = rates_and_thrust(setpoint)
-        if self._ours and command is not None:
+        if not self._ours:
+            return
+        if setpoint.motion is not None and self._full_m_s2 is not None:
+            self._publish_motion(setpoint.motion)
+        elif (command := rates_and_thrust(setpoint)) is not None:
             self._publish(*command)
 
     def ask(self, request: Request) -> None:
         if request is Request.ARM:
             self.arm(True)
-        elif not self._unlocked:
+        elif not self._unlocked and self._full_m_s2 is None:
             self._listener.on_text("the thrust lock opens on the ground only: land, then take control", True)
         else:
-            self._set_mode(RATE_MODE).add_done_callback(self._on_mode)
+            mode = RATE_MODE if self._full_m_s2 is None else FULL_STATE_MODE
+            self._set_mode(mode).add_done_callback(self._on_mode)
 
     def arm(self, arm: bool) -> bool:
         """Ask the supervisor to arm or disarm; returns whether the server is there."""
@@ -124,7 +144,7 @@ class CrazyswarmLink:
             fall_s = max((self._height_m - self._floor_m) / LAND_M_S, SHORTEST_LANDING_S)
             land.duration.sec, land.duration.nanosec = int(fall_s), int(fall_s % 1.0 * 1e9)
             self._landing.call_async(land)
-        self._set_mode(USUAL_MODE)
+        self._set_mode(USUAL_MODE if self._full_m_s2 is None else USUAL_CONTROLLER)
 
     def tick(self, alive: bool) -> None:
         """Nothing: the server keeps the connection."""
@@ -141,8 +161,9 @@ class CrazyswarmLink:
         self.release()
         for subscription in self._inputs:
             self._node.destroy_subscription(subscription)
-        self._node.destroy_publisher(self._setpoints)
-        for client in (self._parameters, self._arming, self._stopping, self._landing):
+        for publisher in (self._setpoints, self._full_states):
+            self._node.destroy_publisher(publisher)
+        for client in (self._parameters, self._scale, self._arming, self._stopping, self._landing):
             self._node.destroy_client(client)
 
     # Messages and services of the server.
@@ -159,6 +180,43 @@ class CrazyswarmLink:
         message.linear.x, message.linear.y, message.linear.z, message.angular.z = pitch, roll, float(thrust), yaw
         self._setpoints.publish(message)
 
+    def _publish_motion(self, motion: Motion) -> None:
+        command = full_state(motion)
+        if command is None:
+            return
+        message = self._full_states.msg_type()
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        message.header.frame_id = "world"
+        turned, angular = message.pose.orientation, message.twist.angular
+        turned.x, turned.y, turned.z, turned.w = command.xyzw
+        angular.x, angular.y, angular.z = command[4:]
+        for vector, numbers in (
+            (message.pose.position, command.position),
+            (message.twist.linear, command.velocity),
+            (message.acc, command.acceleration),
+        ):
+            vector.x, vector.y, vector.z = numbers
+        self._full_states.publish(message)
+
+    def _ask_scale(self) -> None:
+        """The scale of forces of the firmware's controller, until it is known."""
+        now_s = monotonic()
+        if self._pwm_per_m_s2 is None and now_s - self._asked_scale_s > SILENT_S and self._scale.service_is_ready():
+            self._asked_scale_s = now_s
+            request = GetParameters.Request(names=[f"{self._name}.params.{name}" for name in FORCE_SCALE])
+            self._scale.call_async(request).add_done_callback(self._on_scale)
+
+    def _on_scale(self, future: Any) -> None:
+        scale = [value.double_value for value in future.result().values]
+        if len(scale) == len(FORCE_SCALE) and min(scale) > 0.0:
+            self._pwm_per_m_s2 = float(np.prod(scale))
+
+    def _share(self, pwm: float) -> float | None:
+        """Thrust in motor units, normalised as the setpoints are; None: not known yet."""
+        if self._full_m_s2 is None:
+            return normalised(pwm)
+        return None if self._pwm_per_m_s2 is None else share_of(pwm, self._pwm_per_m_s2, self._full_m_s2)
+
     def _set_mode(self, values: dict[str, int]) -> Any:
         kind = ParameterType.PARAMETER_INTEGER
         request = SetParameters.Request()
@@ -172,7 +230,7 @@ class CrazyswarmLink:
         refused = [result.reason for result in future.result().results if not result.successful]
         self._ours = not refused
         if refused:
-            self._listener.on_text(f"crazyflie_server refused the rate mode: {refused[0]}", True)
+            self._listener.on_text(f"crazyflie_server refused the mode of our setpoints: {refused[0]}", True)
 
     def _on_odometry(self, message: Any) -> None:
         pose = message.pose.pose
@@ -188,16 +246,21 @@ class CrazyswarmLink:
         log = dict(zip(ORDER, message.values, strict=True))
         inertial = inertial_of(log)
         self._rates = inertial.rate
-        self._listener.on_thrust(normalised(log["stabilizer.thrust"]))
+        if (share := self._share(log["stabilizer.thrust"])) is not None:
+            self._listener.on_thrust(share)
         self._listener.on_inertial(nanoseconds(message.header.stamp), inertial)
 
     def _on_status(self, message: Any) -> None:
         self._info, self._battery_v = Supervisor(message.supervisor_info & 0xFF), float(message.battery_voltage)
         if Supervisor.FLYING not in self._info:
             self._ground_m = self._height_m
-            self._unlock()
+            if self._full_m_s2 is None:
+                self._unlock()
+        if self._full_m_s2 is not None:
+            self._ask_scale()
         self._listener.on_flying(self._is_aloft())
-        self._listener.on_vehicle(vehicle_of(self._info, self._ours))
+        ours_is = "rates" if self._full_m_s2 is None else "full states"
+        self._listener.on_vehicle(vehicle_of(self._info, self._ours, ours_is))
 
     def _is_aloft(self) -> bool:
         running = self._info is not None and Supervisor.FLYING in self._info

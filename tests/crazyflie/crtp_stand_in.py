@@ -16,12 +16,15 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tests.crazyflie.firmware import LEAST_PWM, MOST_PWM, Firmware
 
+Array = NDArray[np.float64]
+
 KINDS = {1: "B", 2: "H", 3: "I", 4: "b", 5: "h", 6: "i", 7: "f", 8: "e"}  # of logs
 NUMBERS = {kind: number for number, kind in KINDS.items()}
-PARAMETER_U8 = 0x08
+PARAMETER_U8, PARAMETER_FLOAT = 0x08, 0x06
 PROTOCOL = 12
 
 
@@ -155,16 +158,20 @@ class CrtpStandIn:
     def _parameters(self, channel: int, data: bytes) -> None:
         parameters = self.vehicle.parameters
         if channel == 0:
-            self._contents(2, data, [(name, PARAMETER_U8) for name in parameters])
+            self._contents(2, data, [(name, self._parameter_kind(name)) for name in parameters])
             return
         (number,) = struct.unpack_from("<H", data)
         name = list(parameters)[number]
         if channel == 1:
-            self._send(2, 1, struct.pack("<HBB", number, 0, parameters[name]))
+            kind = "f" if self._parameter_kind(name) == PARAMETER_FLOAT else "B"
+            self._send(2, 1, struct.pack(f"<HB{kind}", number, 0, parameters[name]))
         elif channel == 2:
             parameters[name] = data[2]
             self.commands.append(f"{name}={data[2]}")
-            self._send(2, 2, struct.pack("<HB", number, parameters[name]))
+            self._send(2, 2, struct.pack("<HB", number, data[2]))
+
+    def _parameter_kind(self, name: str) -> int:
+        return PARAMETER_FLOAT if isinstance(self.vehicle.parameters[name], float) else PARAMETER_U8
 
     # Commands.
 
@@ -177,6 +184,10 @@ class CrtpStandIn:
     def _generic(self, channel: int, data: bytes) -> None:
         if channel == 1 and data[0] == 0:
             self.vehicle.notify_stop()
+        elif channel == 0 and data[0] == 6:
+            numbers = struct.unpack("<9hI3h", data[1:])
+            xyz, quaternion, rates = np.array(numbers[:9]).reshape(3, 3) / 1e3, numbers[9], np.array(numbers[10:]) / 1e3
+            self.vehicle.full_state(*xyz, decompressed(quaternion), np.degrees(rates))
         elif channel == 0:
             self.commands.append(f"generic setpoint {data[0]}")
 
@@ -202,7 +213,21 @@ class CrtpStandIn:
         return self.vehicle.arm(arm)
 
 
+def decompressed(packed: int) -> Array:
+    """quatcompress.h: the number of the largest component of xyzw in 2 bits, the others in 10: sign, 9 bits of √2 |x|.
+    Returns wxyz.
+    """
+    largest, xyzw = packed >> 30, np.zeros(4)
+    for i in (each for each in (3, 2, 1, 0) if each != largest):
+        xyzw[i] = (packed & 0x1FF) / 0x1FF / np.sqrt(2.0) * (-1.0 if packed & 0x200 else 1.0)
+        packed >>= 10
+    xyzw[largest] = np.sqrt(1.0 - xyzw @ xyzw)
+    return xyzw[[3, 0, 1, 2]]
+
+
 def _packed(kind: str, value: float) -> bytes:
+    if kind == "e" and abs(value) > 65504.0:
+        value = np.copysign(np.inf, value)  # single2half
     if kind in "ef":
         return struct.pack(f"<{kind}", value)
     return struct.pack(f"<{kind}", int(value))

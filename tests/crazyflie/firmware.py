@@ -10,6 +10,7 @@ It follows the rules of the firmware's source (2025) that a bridge depends on:
 * roll and pitch in rate or angle mode; the yaw rate moves a yaw angle; cascaded PID with the default gains at 500 Hz,
   legacy signs, legacy mixing of four motors (controller_pid.c, attitude_pid_controller.c, platform_defaults_cf2.h,
   power_distribution_quadrotor.c);
+* full states: with the controller by PID position and heading, with that after Mellinger all of them (mellinger.py);
 * the high-level commander lands along a smooth height (planner.c), by position and velocity PID at 100 Hz.
 
 Motor units u of 65535 give the force F_max (0.775 s + 0.225 s²), s = u / 65535: the shape of Bitcraze's measured curve
@@ -30,6 +31,7 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 from tests.autopilot.vehicle import BOOT_S, STEP_S
+from tests.crazyflie.mellinger import MASS_KG, MASS_THRUST, Mellinger
 
 Array = NDArray[np.float64]
 
@@ -43,6 +45,8 @@ HOVER_PWM, LEAST_OWN_PWM = 36000.0, 20000.0
 MOTORS = (0, 3, 1, 2)
 """Rotor of the robot's description that is motor M1 (front right), M2 (rear right), M3 (rear left), M4 (front left)."""
 RATE, ANGLE = 0, 1
+MELLINGER = 2
+"""Of the parameter stabilizer.controller."""
 GROUND = np.array([0.0, 0.0, 0.015, 1.0, 0.0, 0.0, 0.0])
 
 
@@ -66,13 +70,19 @@ class Pid:
 
 @dataclass
 class Setpoint:
-    """As the firmware decodes it. rates: roll, pitch (legacy), yaw [deg/s]; angles: roll, pitch [deg]; position [m]."""
+    """As the firmware decodes it. rates: roll, pitch (legacy), yaw [deg/s]; angles: roll, pitch [deg]; position [m].
+
+    motion: of a full state: position, velocity, acceleration (3, 3) [m, m/s, m/s²; world]; q: its wxyz; of a full state
+    the rates are of the body (FLU).
+    """
 
     thrust: float = 0.0
     rates: Array = field(default_factory=lambda: np.zeros(3))
     angles: Array = field(default_factory=lambda: np.zeros(2))
-    modes: tuple[int, int] = (ANGLE, ANGLE)
+    modes: tuple[float, float] = (ANGLE, ANGLE)
     position: Array | None = None
+    motion: Array | None = None
+    q: Array | None = None
     at_ms: int = -10_000
 
 
@@ -101,6 +111,7 @@ class Firmware:
 
     Attributes:
         log: what happened. received_s: times of setpoints. poses: of motion capture, (position, xyzw).
+        full_states: number of setpoints that were full states.
         parameters: by group.name.
     """
 
@@ -113,10 +124,11 @@ class Firmware:
         self.log: list[str] = []
         self.received_s: list[float] = []
         self.poses: list[tuple[Array, Array]] = []
-        self.parameters = {
+        self.full_states = 0
+        self.parameters: dict[str, float] = {
             "flightmode.stabModeRoll": ANGLE, "flightmode.stabModePitch": ANGLE, "flightmode.stabModeYaw": RATE,
             "stabilizer.estimator": 1, "stabilizer.controller": 1, "kalman.resetEstimation": 0,
-            "commander.enHighLevel": 1,
+            "commander.enHighLevel": 1, "ctrlMel.mass": MASS_KG, "ctrlMel.massThrust": MASS_THRUST,
         }  # fmt: skip
         self.setpoint, self.priority, self.locked_thrust = Setpoint(), DISABLED, True
         self.armed, self.supervisor = auto_arms, "ready" if auto_arms else "preflight"
@@ -131,6 +143,7 @@ class Firmware:
         self._angle_pids = [Pid(*tilt), Pid(*tilt), Pid(6.0, 1.0, 0.35, 360.0, ATTITUDE_S)]
         self._velocity_pids = [Pid(25.0, 1.0, 0.0, 20.0, POSITION_S) for _ in range(2)]
         self._velocity_pids.append(Pid(25.0, 15.0, 0.0, 2.0, POSITION_S))
+        self._mellinger = Mellinger(ATTITUDE_S)
 
     # Seen by a bridge's stand-in and by tests.
 
@@ -187,6 +200,13 @@ class Firmware:
                 modes,
             )
         )
+
+    def full_state(self, position: Array, velocity: Array, acceleration: Array, q: Array, rates: Array) -> None:
+        """fullStateDecoder: q wxyz, rates [deg/s; FLU]."""
+        self.received_s.append(self.time_s)
+        self.full_states += 1
+        motion = np.stack([position, velocity, acceleration])
+        self._accept(Setpoint(position=position, motion=motion, q=q, rates=rates))
 
     def notify_stop(self) -> None:
         """commanderRelaxPriority."""
@@ -284,9 +304,15 @@ class Firmware:
         if self.supervisor not in ("ready", "flying", "level out") or thrust == 0.0:
             for pid in (*self._rate_pids, *self._angle_pids):
                 pid.reset()
+            self._mellinger.reset()
             self._yaw_deg, self.thrust = self._actual_angles()[2], 0.0
             return np.zeros(4)
+        if setpoint.motion is not None and self.parameters["stabilizer.controller"] == MELLINGER:
+            return self._by_mellinger(setpoint.motion, level)
+        self._mellinger.reset()
         self.thrust = thrust / MOST_PWM
+        if setpoint.q is not None and not level:
+            self._yaw_deg = float(np.degrees(rotation.yaw(setpoint.q)))
         yaw_rate = 0.0 if own or level else setpoint.rates[2]
         self._yaw_deg = _wrapped(self._yaw_deg + yaw_rate * ATTITUDE_S)
         angles = np.zeros(2) if level else self._own_angles if own else setpoint.angles
@@ -301,13 +327,15 @@ class Firmware:
             float(np.clip(pid.update(float(wanted - real)), -32767.0, 32767.0))
             for pid, wanted, real in zip(self._rate_pids, rates, gyro, strict=True)
         )
-        yaw = -yaw
-        half_roll, half_pitch = roll / 2.0, pitch / 2.0
-        mixed = thrust + np.array([
-            -half_roll + half_pitch + yaw, -half_roll - half_pitch - yaw,
-            half_roll - half_pitch + yaw, half_roll + half_pitch - yaw,
-        ])  # fmt: skip
-        return np.clip(mixed - max(float(mixed.max()) - FULL, 0.0), 0.0, FULL)
+        return _mixed(thrust, roll, pitch, -yaw)
+
+    def _by_mellinger(self, motion: Array, level: bool) -> Array:
+        """controller_mellinger.c. Motor units (4,)."""
+        assert self.setpoint.q is not None
+        yaw, rates = float(rotation.yaw(self.setpoint.q)), np.radians(self.setpoint.rates)
+        thrust, torques = self._mellinger.update(self.state, motion, yaw, rates, level)
+        self.thrust = float(np.clip(thrust, 0.0, FULL)) / MOST_PWM
+        return np.zeros(4) if thrust <= 0.0 else _mixed(min(thrust, FULL), *torques)
 
     def _hold(self, position: Array) -> None:
         """position_controller_pid.c."""
@@ -328,6 +356,16 @@ class Firmware:
         r = rotation.to_matrix(self.state.q[3:])
         roll, pitch = np.arctan2(r[2, 1], r[2, 2]), -np.arcsin(np.clip(r[2, 0], -1.0, 1.0))
         return np.degrees(np.array([roll, -pitch, np.arctan2(r[1, 0], r[0, 0])]))
+
+
+def _mixed(thrust: float, roll: float, pitch: float, yaw: float) -> Array:
+    """powerDistributionLegacy: motor units (4,) of M1 to M4."""
+    half_roll, half_pitch = roll / 2.0, pitch / 2.0
+    mixed = thrust + np.array([
+        -half_roll + half_pitch + yaw, -half_roll - half_pitch - yaw,
+        half_roll - half_pitch + yaw, half_roll + half_pitch - yaw,
+    ])  # fmt: skip
+    return np.clip(mixed - max(float(mixed.max()) - FULL, 0.0), 0.0, FULL)
 
 
 def _wrapped(angle_deg: float) -> float:

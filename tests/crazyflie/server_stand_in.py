@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import rclpy
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
@@ -41,6 +42,7 @@ class ServerStandIn:
         self._log = self.node.create_publisher(msg.LogDataGeneric, f"{name}/metarl", 10)
         self._status = self.node.create_publisher(msg.Status, f"{name}/status", 10)
         self.node.create_subscription(Twist, f"{name}/cmd_vel_legacy", self._on_setpoint, 10)
+        self.node.create_subscription(msg.FullState, f"{name}/cmd_full_state", self._on_full_state, 10)
         self.node.create_service(srv.Arm, f"{name}/arm", self._on_arm)
         self.node.create_service(srv.NotifySetpointsStop, f"{name}/notify_setpoints_stop", self._on_stop)
         self.node.create_service(srv.Land, f"{name}/land", self._on_land)
@@ -64,6 +66,16 @@ class ServerStandIn:
     def _on_setpoint(self, message: Twist) -> None:
         thrust = int(min(max(message.linear.z, 0.0), MOST_PWM))
         self.vehicle.rpyt(message.linear.y, -message.linear.x, message.angular.z, thrust)
+
+    def _on_full_state(self, message: Any) -> None:
+        """Rates are rad/s here, and mrad/s in the packet."""
+        pose, twist = message.pose, message.twist
+        place, velocity, acceleration, rates = (
+            np.array([each.x, each.y, each.z]) for each in (pose.position, twist.linear, message.acc, twist.angular)
+        )
+        turned = pose.orientation
+        q = np.array([turned.w, turned.x, turned.y, turned.z])
+        self.vehicle.full_state(place, velocity, acceleration, q, np.degrees(rates))
 
     def _on_parameters(self, parameters: Any) -> SetParametersResult:
         for parameter in parameters:

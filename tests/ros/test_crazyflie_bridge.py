@@ -8,6 +8,7 @@ First the link alone, in simulated time; then the whole graph mpc → gate → c
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
@@ -18,14 +19,19 @@ import pytest
 
 pytest.importorskip("cflib", reason="needs the extra [crazyflie]")
 
+from cflib.utils.encoding import decompress_quaternion
+
 from metarl_robot.control.factory import make_controller
+from metarl_robot.core import rotation
 from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.robot import load_robot
 from metarl_robot.robots.quadrotor.autopilot.commander import Settings
+from metarl_robot.robots.quadrotor.autopilot.motion import Motion
 from metarl_robot.robots.quadrotor.autopilot.offboard import Phase, Request
 from metarl_robot.robots.quadrotor.autopilot.rate_setpoint import RateSetpoint
 from metarl_robot.robots.quadrotor.trajectories import FigureEight, Hover
-from metarl_robot.ros_nodes.bridges.crazyflie_bridge import RATE_LOOP_S
 from metarl_robot.ros_nodes.bridges.crazyflie_link import CrazyflieLink, Options
+from metarl_robot.ros_nodes.bridges.crazyflie_parameters import FULL_STATE_LOOP_S, RATE_LOOP_S
 from metarl_robot.sim.payload.body import Payload
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
 from tests.autopilot import loop as checks
@@ -33,9 +39,13 @@ from tests.autopilot.graph import Graph
 from tests.autopilot.loop import OWN_HOLD_S, Delivery, Later, Loop
 from tests.autopilot.vehicle import STEP_S
 from tests.crazyflie.crtp_stand_in import CrtpStandIn
-from tests.crazyflie.firmware import ANGLE, RATE, Firmware
+from tests.crazyflie.firmware import ANGLE, MELLINGER, RATE, Firmware
 
+ROBOT = load_robot("crazyflie", check_model=False)
 USUAL = Options()
+FULL_STATE = Options(full_m_s2=float(ROBOT.effort_limit.sum()) / ROBOT.mass_kg)
+FORMS = pytest.mark.parametrize("options", [USUAL, FULL_STATE], ids=["rates", "full_state"])
+HALF_PERIOD_S = 0.005
 LOG_STEPS = 2  # 10 ms
 ALOFT = np.array([0.0, 0.0, 1.0])
 
@@ -72,13 +82,16 @@ def loop() -> Iterator[Callable[..., Loop]]:
 
     def make(vehicle: Firmware | None = None, options: Options = USUAL, arm: bool = False, **stand_in: Any) -> Loop:
         port, flown = free_port(), vehicle or Firmware()
+        form = (
+            Settings(0.0, FULL_STATE_LOOP_S, lead_s=HALF_PERIOD_S) if options.full_state else Settings(0.0, RATE_LOOP_S)
+        )
         one = Loop(
             flown,
             lambda listener, clock: CountingLink(f"udp://127.0.0.1:{port}", options, listener, clock),
             lambda: CrtpStandIn(flown, port, **stand_in),
             period_steps=LOG_STEPS,
             deliveries=deliveries,
-            settings=Settings(rate_loop_s=RATE_LOOP_S, auto_arm=arm),
+            settings=form._replace(auto_arm=arm),
         )
         made.append(one)
         connect(one)
@@ -180,12 +193,69 @@ def test_auto_arm_takes_control_and_arms(loop: Callable[..., Loop], protocol: in
     assert flight.commander.offboard.phase is Phase.ENGAGED and flight.vehicle.flying
 
 
+def test_full_states_arrive_with_our_frames_and_units(loop: Callable[..., Loop]) -> None:
+    """Random motions, packed by cflib; the quaternion is also unpacked by cflib's own function."""
+    flight, rng = loop(options=FULL_STATE), np.random.default_rng(0)
+    flight.sees = False
+    flight.run(0.2)
+    flight.link.ask(Request.MODE)
+    flight.run(0.1)
+    packets: list[Any] = []
+    flight.link._cf.packet_sent.add_callback(packets.append)
+    for _ in range(20):
+        numbers, q = rng.uniform(-30.0, 30.0, (4, 3)), rotation.normalise(rng.normal(size=4))
+        got = sent_motion(flight, Motion(*numbers[:3], q, numbers[3]))
+        assert got.motion == pytest.approx(numbers[:3], abs=1.1e-3)
+        assert np.radians(got.rates) == pytest.approx(numbers[3], abs=1.1e-3)
+        assert np.linalg.norm(rotation.error(got.q, q)) < 0.01
+        (packed,) = struct.unpack_from("<I", packets[-1].data, 19)
+        assert got.q[[1, 2, 3, 0]] == pytest.approx(decompress_quaternion(packed), abs=1e-6)
+
+
+def sent_motion(flight: Loop, motion: Motion) -> Any:
+    """The firmware's setpoint after a motion was sent."""
+    flight.link.send(RateSetpoint(0.5, np.zeros(3), motion))
+    flight._settle()
+    return flight.vehicle.setpoint
+
+
+def test_full_states_stay_within_the_numbers_of_the_packet_or_are_not_sent(loop: Callable[..., Loop]) -> None:
+    flight, level = loop(options=FULL_STATE), np.array([1.0, 0.0, 0.0, 0.0])
+    flight.sees = False
+    flight.run(0.2)
+    flight.link.ask(Request.MODE)
+    flight.run(0.1)
+    far = sent_motion(flight, Motion(np.ones(3), np.full(3, 99.0), np.full(3, -99.0), level, np.full(3, 99.0)))
+    assert np.abs(far.motion[1:]).min() > 32.7 and far.motion[1, 0] > 0.0 > far.motion[2, 0]
+    for position in (np.array([0.0, 33.0, 0.0]), np.array([0.0, np.nan, 0.0])):
+        still = sent_motion(flight, Motion(position, np.zeros(3), np.zeros(3), level, np.zeros(3)))
+        assert still is far and any("within 32.767 m" in problem for problem in flight.link.problems())
+    assert sent_motion(flight, Motion(np.ones(3), *np.zeros((2, 3)), level, np.full(3, np.inf))) is far
+    assert sent_motion(flight, Motion(*np.zeros((3, 3)), level, np.zeros(3))) is not far
+    assert not flight.link.problems()
+
+
+def test_full_states_need_no_meeting_on_the_ground(loop: Callable[..., Loop]) -> None:
+    """They have no thrust lock: control is taken from a Crazyflie that was first heard in flight."""
+    vehicle = Firmware()
+    vehicle.take_off(1.0, 0.5)
+    for _ in range(300):
+        vehicle.advance()
+    flight = loop(vehicle, FULL_STATE)
+    flight.reference = Hover(vehicle.state.q[:3].copy())
+    flight.engage()
+    flight.run(0.5)
+    assert vehicle.full_states > 40 and vehicle.parameters["stabilizer.controller"] == MELLINGER
+    assert vehicle.flying and flight.errors_m[-1] < 0.1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stale", ["state", "solver"])
+@FORMS
 def test_setpoints_stop_within_a_period_and_the_crazyflie_lands_by_itself(
-    loop: Callable[..., Loop], stale: str
+    loop: Callable[..., Loop], stale: str, options: Options
 ) -> None:
-    flight = loop()
+    flight = loop(options=options)
     take_off(flight)
     flight.engage()
     flight.run(0.5)
@@ -197,14 +267,16 @@ def test_setpoints_stop_within_a_period_and_the_crazyflie_lands_by_itself(
     assert "high-level landing" in flight.vehicle.log and "locked" not in flight.vehicle.log
     assert flight.vehicle.state.q[2] < 0.02 and np.abs(flight.vehicle.state.q[:2]).max() < 0.3
     assert flight.vehicle.parameters["flightmode.stabModeRoll"] == ANGLE
+    assert flight.vehicle.parameters["stabilizer.controller"] == 1
     flight.sees = flight.commanding = True
     flight.run(1.0)
     assert flight.vehicle.received_s[-1] <= stopped_s + LOG_STEPS * STEP_S
 
 
 @pytest.mark.slow
-def test_without_landing_the_firmware_levels_out_and_locks(loop: Callable[..., Loop]) -> None:
-    flight = loop(options=Options(lands=False))
+@FORMS
+def test_without_landing_the_firmware_levels_out_and_locks(loop: Callable[..., Loop], options: Options) -> None:
+    flight = loop(options=options._replace(lands=False))
     take_off(flight)
     flight.engage()
     flight.commander.offboard.hand_back()
@@ -253,12 +325,13 @@ def test_a_wrong_url_is_refused_with_examples() -> None:
 
 
 @pytest.mark.slow
-def test_hover_and_figure_eight_with_payload_and_wind(loop: Callable[..., Loop]) -> None:
+@FORMS
+def test_hover_and_figure_eight_with_payload_and_wind(loop: Callable[..., Loop], options: Options) -> None:
     """With 30 % of payload, in 3 m/s of wind, with a battery that is 5 % down."""
     task = QuadrotorTask(
         payload=Payload(mass_kg=0.3 * 0.03), wind=Wind(mean_m_s=np.array([3.0, 0.0, 0.0])), battery=0.95
     )
-    flight = loop(Firmware(task))
+    flight = loop(Firmware(task), options)
     take_off(flight)
     flight.controller = make_controller(flight.vehicle.robot, "meta_mpc")
     flight.run(OWN_HOLD_S)
@@ -277,7 +350,8 @@ def test_hover_and_figure_eight_with_payload_and_wind(loop: Callable[..., Loop])
           f"figure eight: RMS {100 * np.sqrt(np.mean(errors**2)):.1f} cm, largest {100 * errors.max():.1f} cm; "
           f"hover thrust {learned:.3f}, true {true:.3f}")  # fmt: skip
     assert takeover < 0.1 and hover < 0.03 and errors.max() < 0.05
-    assert vehicle.flying and not vehicle.failsafe and abs(learned - true) < 0.04
+    assert vehicle.flying and not vehicle.failsafe
+    assert vehicle.full_states > 1000 if options.full_state else abs(learned - true) < 0.04
 
 
 LOCKSTEP = """
@@ -285,7 +359,8 @@ launch:
 - node: {{pkg: metarl_robot, exec: gate, name: gate, param: [{common}, {{name: grace_s, value: '120.0'}}]}}
 - node: {{pkg: metarl_robot, exec: mpc, name: mpc, param: [{common}]}}
 - node: {{pkg: metarl_robot, exec: crazyflie_bridge, name: crazyflie_bridge, param: [{common},
-    {{name: url, value: 'udp://127.0.0.1:{port}'}}, {{name: deadline_s, value: '0.02'}}]}}
+    {{name: url, value: 'udp://127.0.0.1:{port}'}}, {{name: deadline_s, value: '0.02'}},
+    {{name: setpoints, value: '{setpoints}'}}]}}
 """
 COMMON = ", ".join(
     f"{{name: {name}, value: '{value}'}}"
@@ -293,10 +368,13 @@ COMMON = ", ".join(
 )
 
 
-def test_the_graph_takes_over_a_hover_and_hands_back_to_a_landing(start: Callable, tmp_path: Path) -> None:
+@pytest.mark.parametrize("setpoints", ["rates", pytest.param("full_state", marks=pytest.mark.slow)])
+def test_the_graph_takes_over_a_hover_and_hands_back_to_a_landing(
+    start: Callable, tmp_path: Path, setpoints: str
+) -> None:
     """It was started on the ground; the place that is held is that of the hover."""
     port, file = free_port(), tmp_path / "crazyflie.launch.yaml"
-    file.write_text(LOCKSTEP.format(common=COMMON, port=port))
+    file.write_text(LOCKSTEP.format(common=COMMON, port=port, setpoints=setpoints))
     graph = Graph(start, "crazyflie_bridge", ("lockstep", "crazyflie", str(port)), file)
     try:
         graph.wait_phase("streaming")

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from metarl_robot.core.signals import Inertial, State
 from metarl_robot.core.tables import NANOSECONDS
 from metarl_robot.robots.quadrotor.autopilot.measured_thrusts import MeasuredThrusts
+from metarl_robot.robots.quadrotor.autopilot.motion import motion_ahead
 from metarl_robot.robots.quadrotor.autopilot.offboard import Offboard, Phase, Vehicle
 from metarl_robot.robots.quadrotor.autopilot.rate_setpoint import RateSetpoint, rate_loop_s, rate_setpoint
 from metarl_robot.robots.quadrotor.autopilot.thrust_curve import ThrustCurve
-from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
 
 Array = NDArray[np.float64]
 
@@ -32,13 +33,15 @@ class Settings(NamedTuple):
 
     hover_thrust: start value of the thrust curve; 0: from the robot's limits. rate_loop_s: time constant of the
     autopilot's rate loop; 0: from the motors' [s]. deadline_s: a command for an older state is stale [s]. auto_arm:
-    take control and arm at the start.
+    take control and arm at the start. lead_s: for an autopilot that takes full states (motion.py), the time from
+    sending a setpoint to the middle of its effect [s]; the thrust is then the share F / F_max of the nominal robot.
     """
 
     hover_thrust: float = 0.0
     rate_loop_s: float = 0.0
     deadline_s: float = 0.1
     auto_arm: bool = False
+    lead_s: float | None = None
 
 
 class Commander:
@@ -54,7 +57,9 @@ class Commander:
         self._robot, self._settings = robot, settings
         self._loop_s = settings.rate_loop_s or rate_loop_s(robot)
         self.offboard = Offboard(settings.auto_arm)
-        self.curve = ThrustCurve(robot, settings.hover_thrust or None)
+        self._full_m_s2 = float(robot.effort_limit.sum()) / robot.mass_kg
+        hover = GRAVITY_M_S2 / self._full_m_s2 if settings.lead_s is not None else settings.hover_thrust
+        self.curve = ThrustCurve(robot, hover or None)
         self.flying = False
         self._state: State | None = None
         self._rate: Array | None = None
@@ -102,7 +107,14 @@ class Commander:
             return None
         setpoint = rate_setpoint(self._robot, self.curve, self._newest(), thrusts, self._loop_s)
         self._thrust, self._sent = setpoint.thrust, thrusts
-        return setpoint
+        return setpoint if self._settings.lead_s is None else self._with_motion(setpoint, clock_ns)
+
+    def _with_motion(self, setpoint: RateSetpoint, clock_ns: int) -> RateSetpoint:
+        """The setpoint with the motion to which it leads from the newest state."""
+        assert self._settings.lead_s is not None
+        lead_s = max(clock_ns - self._state_ns, 0) / NANOSECONDS + self._settings.lead_s
+        force_m_s2 = setpoint.thrust * self._full_m_s2
+        return setpoint._replace(motion=motion_ahead(self._newest(), force_m_s2, setpoint.rates, lead_s, self._loop_s))
 
     def acting(self) -> Array:
         """Thrusts (4,) [N] that acted since the last call, for an adapter.

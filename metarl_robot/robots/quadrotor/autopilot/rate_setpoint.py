@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.signals import Command, State
+from metarl_robot.robots.quadrotor.autopilot.motion import Motion
 from metarl_robot.robots.quadrotor.autopilot.thrust_curve import ThrustCurve
 from metarl_robot.robots.quadrotor.command import collective_and_rates
 from metarl_robot.robots.quadrotor.description import Quadrotor
@@ -17,10 +18,14 @@ Array = NDArray[np.float64]
 
 
 class RateSetpoint(NamedTuple):
-    """Normalised collective thrust in [0, 1] and body rates (3,) [rad/s; FLU]."""
+    """Normalised collective thrust in [0, 1] and body rates (3,) [rad/s; FLU].
+
+    motion: to which they lead, for an autopilot that takes full states.
+    """
 
     thrust: float
     rates: Array
+    motion: Motion | None = None
 
 
 def rate_loop_s(robot: Quadrotor) -> float:

@@ -14,8 +14,15 @@ clips above `MOST_PWM`. The yaw rate moves a yaw angle that the firmware holds (
 stabModeYaw changes nothing. A setpoint is valid for 0.5 s, then the firmware levels out, and after 2 s it stops the
 motors and locks.
 
-Source: crazyflie-firmware (2025), src/modules/src: crtp_commander_rpyt.c, controller/controller_pid.c, stabilizer.c,
-supervisor.c; cflib 0.1.34, cflib/crazyflie/commander.py.
+Full state (CRTP port 7, type 6): position, velocity and acceleration in the world, attitude and body rates (FLU), as
+16-bit numbers of mm, mm/s, mm/s² and mrad/s, and a quaternion of 32 bits. cflib's `send_full_state_setpoint` multiplies
+rates by 1000 and the firmware reads mrad/s, so that its arguments are rad/s; its docstring says deg/s. They are the
+fields of crazyswarm2's FullState, too. Of the firmware's controllers the default one (PID) uses position and heading
+only, the one after Mellinger and Kumar (`FULL_STATE_MODE`) all but the attitude's tilt.
+
+Source: crazyflie-firmware (2025), src/modules/src: crtp_commander_rpyt.c, crtp_commander_generic.c,
+controller/controller_pid.c, controller/controller_mellinger.c, stabilizer.c, supervisor.c; cflib 0.1.34,
+cflib/crazyflie/commander.py.
 """
 
 from __future__ import annotations
@@ -30,6 +37,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core import rotation
 from metarl_robot.core.signals import Inertial, State
+from metarl_robot.robots.quadrotor.autopilot.motion import Motion
 from metarl_robot.robots.quadrotor.autopilot.offboard import Vehicle
 from metarl_robot.robots.quadrotor.autopilot.rate_setpoint import RateSetpoint
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2
@@ -41,6 +49,14 @@ RATE_MODE = {"flightmode.stabModeRoll": 0, "flightmode.stabModePitch": 0, "fligh
 """Parameters of the firmware with which roll and pitch of a setpoint are rates."""
 USUAL_MODE = {"flightmode.stabModeRoll": 1, "flightmode.stabModePitch": 1, "flightmode.stabModeYaw": 0}
 """Their values of delivery: roll and pitch are angles."""
+FULL_STATE_MODE = {"stabilizer.controller": 2}
+"""The controller that uses velocities, accelerations and rates of a setpoint."""
+FORCE_SCALE = ("ctrlMel.mass", "ctrlMel.massThrust")
+"""Its mass [kg] and motor units per force [N]: their product is the thrust per specific force."""
+USUAL_CONTROLLER = {"stabilizer.controller": 1}
+"""Its value of delivery."""
+MOST_FULL_STATE = 32.767
+"""Largest number that a full-state setpoint carries: m, m/s, m/s², rad/s."""
 
 STATE_LOG = (
     ("stateEstimateZ.x", "int16_t"), ("stateEstimateZ.y", "int16_t"), ("stateEstimateZ.z", "int16_t"),
@@ -93,9 +109,42 @@ def rates_and_thrust(setpoint: RateSetpoint) -> RatesAndThrust | None:
     return RatesAndThrust(roll, pitch, yaw, int(np.clip(round(setpoint.thrust * MOST_PWM), LEAST_PWM, MOST_PWM)))
 
 
+class FullState(NamedTuple):
+    """Arguments of cflib's `send_full_state_setpoint`: m, m/s, m/s², xyzw, rad/s."""
+
+    position: list[float]
+    velocity: list[float]
+    acceleration: list[float]
+    xyzw: list[float]
+    roll_rate: float
+    pitch_rate: float
+    yaw_rate: float
+
+
+def full_state(motion: Motion) -> FullState | None:
+    """The arguments for a motion; None if it is not finite or its position cannot be sent. The rest is limited."""
+    numbers = np.concatenate(motion)
+    if not np.isfinite(numbers).all() or np.abs(motion.position).max() > MOST_FULL_STATE:
+        return None
+    position, velocity, acceleration, rates = (
+        np.clip(each, -MOST_FULL_STATE, MOST_FULL_STATE).tolist()
+        for each in (motion.position, motion.velocity, motion.acceleration, motion.rates)
+    )
+    w, x, y, z = motion.q.tolist()
+    return FullState(position, velocity, acceleration, [x, y, z, w], *rates)
+
+
 def normalised(pwm: float) -> float:
     """Normalised thrust of a thrust in motor units."""
     return float(np.clip(pwm / MOST_PWM, 0.0, 1.0))
+
+
+def share_of(pwm: float, pwm_per_m_s2: float, full_m_s2: float) -> float:
+    """Thrust in motor units as the share of full thrust that full states command for it.
+
+    pwm_per_m_s2: the product of `FORCE_SCALE`. full_m_s2: specific force of the nominal robot's full thrust.
+    """
+    return float(np.clip(pwm / (pwm_per_m_s2 * full_m_s2), 0.0, 1.0))
 
 
 def state_of(log: Mapping[str, float]) -> State | None:
@@ -117,11 +166,11 @@ def inertial_of(log: Mapping[str, float]) -> Inertial:
     return Inertial(force, rates)
 
 
-def vehicle_of(info: int, ours: bool) -> Vehicle:
-    """The report of a supervisor. ours: whether setpoints are sent and rates are what they mean."""
+def vehicle_of(info: int, ours: bool, ours_is: str = "rates") -> Vehicle:
+    """The report of a supervisor. ours: whether our setpoints are followed. ours_is: their form."""
     bits = Supervisor(info & 0xFF)
     failed = bits & _FAILED
-    mode = "rates" if ours else "its own setpoints"
+    mode = ours_is if ours else "its own setpoints"
     if failed:
         mode = " and ".join(bit.name.lower() for bit in Supervisor if bit in failed and bit.name)
     return Vehicle(Supervisor.ARMED in bits, ours, mode, bool(failed))
