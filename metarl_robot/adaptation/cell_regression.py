@@ -23,6 +23,7 @@ from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dposv
 
 from metarl_robot.adaptation.filter_tuning import Prior
 from metarl_robot.adaptation.stream_cells import Cell
@@ -142,7 +143,8 @@ class CellRegression:
         keep, noise = np.exp(-self._cell_s / FORGETTING_S), self.noise
         at_rest = noise**2 / (noise**2 + (AT_REST * self._unit) ** 2) / AT_REST_CELLS
         weight = np.where(cell.moving, 1.0, at_rest)
-        self._gram = keep * self._gram + weight[:, None, None] * rows[:, :, None] * rows[:, None, :]
+        self._gram *= keep
+        self._gram += (weight[:, None] * rows)[:, :, None] * rows[:, None, :]
         self._moment = keep * self._moment + (weight * cell.force)[:, None] * rows
         self._power = keep * self._power + weight * cell.force**2
         self._weight = keep * self._weight + weight
@@ -150,11 +152,11 @@ class CellRegression:
     def _solve(self) -> None:
         """Estimates of all priors, their noise levels and weights, and the mean of all."""
         weight = 1.0 / self._noise**2 / CORRELATED  # (C, n)
-        self._precision = np.tensordot(weight, self._gram, axes=1) + self._information
+        precision = (weight @ self._gram.reshape(self._n, -1)).reshape(self._information.shape) + self._information
         moment = weight @ self._moment + self._pull
-        self.means: Array = np.linalg.solve(self._precision, moment[:, :, None])[:, :, 0]
+        self.means, log_det = _solved(precision, moment)
         self._noise = self._residual()
-        likely = 0.5 * self._evidence() + 0.5 * self._foresight()
+        likely = 0.5 * self._evidence(log_det) + 0.5 * self._foresight()
         self._shares = np.exp(likely - likely.max())
         self._shares /= self._shares.sum()
         self.mean: Array = self._shares @ self.means
@@ -163,16 +165,16 @@ class CellRegression:
     def _residual(self) -> Array:
         """σ (C, n) of each prior's fit."""
         x = self.means
-        fitted = np.einsum("cjk,ck->cj", np.tensordot(x, self._gram, axes=(1, 1)), x)
+        fitted = ((self._gram.reshape(-1, x.shape[1]) @ x.T).reshape(*self._moment.shape, -1) * x.T).sum(axis=1).T
         left = np.maximum(self._power - 2.0 * x @ self._moment.T + fitted, 0.0)
         first = FIRST_CELLS * (FIRST_NOISE * self._unit) ** 2
         return np.maximum(np.sqrt((left + first) / (self._weight + FIRST_CELLS)), LEAST_NOISE * self._unit)
 
-    def _evidence(self) -> Array:
-        """Log-evidence (C,) of the priors, but for a constant."""
+    def _evidence(self, log_det: Array) -> Array:
+        """Log-evidence (C,) of the priors, but for a constant. log_det: (C,) of the precisions."""
         away = self.means - self._priors
         by_residual = np.log(self._noise / self._unit) @ self._weight / CORRELATED
-        by_width = 0.5 * (np.linalg.slogdet(self._precision)[1] - self._prior_log_det)
+        by_width = 0.5 * (log_det - self._prior_log_det)
         by_distance = 0.5 * ((self._information @ away[:, :, None])[:, :, 0] * away).sum(axis=1)
         return np.asarray(-by_residual - by_width - by_distance)
 
@@ -191,7 +193,21 @@ class CellRegression:
         """Standard deviation (k + s + n,): within the likeliest prior, of correlated errors, and between priors."""
         likeliest = int(np.argmax(self._shares))
         weight = 1.0 / self._noise[likeliest] ** 2 / self._correlated
-        precision = np.tensordot(weight, self._gram, axes=1) + self._information[likeliest]
+        precision = (weight @ self._gram.reshape(self._n, -1)).reshape(self._gram.shape[1:])
+        precision += self._information[likeliest]
         own = np.diagonal(np.linalg.inv(precision))
         between = self._shares @ (self.means - self.mean) ** 2
         return np.asarray(np.sqrt(own + between + self._least_variance))
+
+
+def _solved(precision: Array, moment: Array) -> tuple[Array, Array]:
+    """Solutions (C, m) of C positive definite systems (C, m, m) x = (C, m), and the logarithms (C,) of determinants.
+
+    One Cholesky factorisation gives both. Matrices that are not positive definite to rounding are solved as any other.
+    """
+    made = [dposv(matrix.T, right, lower=1) for matrix, right in zip(precision, moment, strict=True)]
+    if any(info for _, _, info in made):
+        any_matrix = np.asarray(np.linalg.solve(precision, moment[:, :, None])[:, :, 0], dtype=np.float64)
+        return any_matrix, np.asarray(np.linalg.slogdet(precision)[1])
+    diagonals = np.stack([np.diagonal(factor) for factor, _, _ in made])
+    return np.stack([solution for _, solution, _ in made]), 2.0 * np.log(diagonals).sum(axis=1)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,7 @@ from metarl_robot.adaptation.features import FeatureMap, Xi
 from metarl_robot.adaptation.forecast import Forecast
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.adaptation.prediction_error import EFFORT_ERROR, PredictionError
-from metarl_robot.adaptation.stream_cells import StreamCells
+from metarl_robot.adaptation.stream_cells import CellSource
 from metarl_robot.adaptation.wrapped import WrappedAdapter
 from metarl_robot.core.signals import Context, State
 
@@ -39,15 +41,20 @@ class ForecastingAdapter(WrappedAdapter[MomentumFilter]):
         inner: MomentumFilter,
         features: FeatureMap,
         regressed: NDArray[np.intp],
-        cells: StreamCells,
+        cells: CellSource,
         regression: CellRegression,
         unit: Array,
         error: PredictionError = EFFORT_ERROR,
         held_s: tuple[float, ...] = (),
     ) -> None:
-        self.inner, self._cells, self._regression = inner, cells, regression
+        self.inner, self._features, self._cells, self._regression = inner, features, cells, regression
         self._context, self._size, self._n = regressed[: regression.context_size], features.size, len(unit)
         self._forecast = Forecast(features, regressed, OWN, regression, unit, cells.cell_s, error, held_s)
+        self.reset()
+
+    def take_cells_from(self, source: Callable[[FeatureMap], CellSource]) -> None:
+        """Take the cells of its features from another source, and start over."""
+        self._cells = source(self._features)
         self.reset()
 
     def reset(self) -> None:

@@ -18,7 +18,8 @@ inputs X (R, in) and back-propagated errors D (R, out). The adapted layer is
 
     y = x Wᵀ + b - (x Xᵀ) (α_W D) - α_b Σ D
 
-so that no array of the weights' size is written. Single precision suffices: the residual is known to per cent.
+so that no array of the weights' size is written. Single precision suffices: the residual is known to per cent. The
+steps are taken when a prediction is asked for: a recording's adapter is asked less often than it gets samples.
 """
 
 from __future__ import annotations
@@ -265,8 +266,9 @@ class MamlAdapter:
         self._x: deque[Array] = deque(maxlen=MEMORY)
         self._target: deque[Array] = deque(maxlen=MEMORY)
         self._count = 0
-        self._remainder = np.zeros_like(self._scale)
+        self._remainder: Array | None = np.zeros_like(self._scale)
         self._network = self._trained
+        self._due: tuple[tuple[Array, ...], tuple[Array, ...]] | None = None
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
         sample = self._meter.update(state, effort, dt)
@@ -274,28 +276,38 @@ class MamlAdapter:
         self._target.append(sample.residual / self._scale)
         self._count += 1
         if len(self._x) >= FEWEST:
-            self._learn(np.array(self._x), np.array(self._target))
+            self._remainder = None
+            if self._count % ADAPT_EVERY == 0:
+                self._due = tuple(self._x), tuple(self._target)
         return EMPTY_CONTEXT
 
-    def _learn(self, x: Array, target: Array) -> None:
-        """Adapt to samples x (N, n_x), target (N, n), when due, and update the remaining error."""
-        if self._count % ADAPT_EVERY == 0:
-            self._network = self._trained
+    def _adapted(self) -> AdaptedNetwork:
+        """The network after the latest adaptation, which is computed when it is needed."""
+        if self._due is not None:
+            x, target = (np.array(each) for each in self._due)
+            self._due, self._network = None, self._trained
             for _ in range(self._steps):
                 self._network = self._network.stepped(self._step_sizes, x, target)
-        missed = target[-REMAINDER:] - self._network.predict(x[-REMAINDER:])
-        self._remainder = self._scale * missed.mean(axis=0)
+        return self._network
+
+    def _remaining(self) -> Array:
+        """Mean remaining error (n,) over the last samples [Nm]."""
+        if self._remainder is None:
+            x, target = (np.array(list(each)[-REMAINDER:]) for each in (self._x, self._target))
+            self._remainder = self._scale * (target - self._adapted().predict(x)).mean(axis=0)
+        return self._remainder
 
     def evaluate(self, xi: Xi) -> Array:
         if len(self._x) < FEWEST:
             return np.zeros_like(xi.v)
-        return self._scale * self._network.predict(self._inputs.encode(xi.q, xi.v, xi.a)) + self._remainder
+        x = self._inputs.encode(xi.q, xi.v, xi.a)
+        return self._scale * self._adapted().predict(x) + self._remaining()
 
     def jacobian(self, xi: Xi) -> Array:
         n = xi.v.shape[1]
         if len(self._x) < FEWEST:
             return np.zeros((len(xi.v), n, 3 * n))
-        by_x = self._network.jacobian(self._inputs.encode(xi.q, xi.v, xi.a))
+        by_x = self._adapted().jacobian(self._inputs.encode(xi.q, xi.v, xi.a))
         return self._scale[:, None] * (by_x @ self._inputs.jacobian(xi.q, xi.v, xi.a))
 
     def effort_gain(self) -> Array:

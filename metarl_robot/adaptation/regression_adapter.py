@@ -9,6 +9,8 @@ follows more slowly, and predicts farther ahead.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ from metarl_robot.adaptation.cell_regression import CellRegression
 from metarl_robot.adaptation.features import FeatureMap, Xi
 from metarl_robot.adaptation.forecast import Forecast
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
-from metarl_robot.adaptation.stream_cells import StreamCells
+from metarl_robot.adaptation.stream_cells import CellSource
 from metarl_robot.adaptation.wrapped import WrappedAdapter
 from metarl_robot.core.signals import Context, State
 
@@ -41,13 +43,18 @@ class RegressionAdapter(WrappedAdapter[MomentumFilter]):
         self,
         inner: MomentumFilter,
         features: FeatureMap,
-        cells: StreamCells,
+        cells: CellSource,
         regression: CellRegression,
         unit: Array,
     ) -> None:
         self.inner, self._features, self._cells, self._regression = inner, features, cells, regression
         self._forecast = Forecast(features, np.arange(features.size), 1, regression, unit, cells.cell_s)
         self._context_only = features.size - len(unit)
+        self.reset()
+
+    def take_cells_from(self, source: Callable[[FeatureMap], CellSource]) -> None:
+        """Take the cells of its features from another source, and start over."""
+        self._cells = source(self._features)
         self.reset()
 
     def reset(self) -> None:

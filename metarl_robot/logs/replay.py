@@ -26,21 +26,26 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.adapter_spec import ADAPTERS
 from metarl_robot.adaptation.base import Adapter
-from metarl_robot.adaptation.factory import forecasting, make_adapter, weights_of
+from metarl_robot.adaptation.factory import bare_adapter, forecasting, weights_of
 from metarl_robot.adaptation.feature_spec import feature_map, regressed_groups
+from metarl_robot.adaptation.features import FeatureMap
 from metarl_robot.adaptation.force_scale import force_scale
+from metarl_robot.adaptation.forecasting_adapter import ForecastingAdapter
 from metarl_robot.adaptation.prediction_error import prediction_error
+from metarl_robot.adaptation.regression_adapter import RegressionAdapter
 from metarl_robot.adaptation.stream_cells import STEPS
 from metarl_robot.control.factory import adapter_tuning, controller_of
 from metarl_robot.core.checkpoint import Checkpoint
 from metarl_robot.core.robot import Robot, named
-from metarl_robot.core.signals import Context, State
+from metarl_robot.core.signals import EMPTY_CONTEXT, Context
 from metarl_robot.logs.cells import Cells, measure
 from metarl_robot.logs.flight_cells import measure_flight
 from metarl_robot.logs.flight_check import thrust_delay_s
 from metarl_robot.logs.known import Known
 from metarl_robot.logs.recording import LogError, Recording
 from metarl_robot.logs.rivals import MEASUREMENT_SHARE, Hold, LeastSquares, Nominal, Ridge, Rival
+from metarl_robot.logs.sample_cells import SampleCells, acting_efforts
+from metarl_robot.logs.samples import Samples, Taken, passed, samples_of
 from metarl_robot.parallel.reporting import run_reporting
 
 Array = NDArray[np.float64]
@@ -54,25 +59,6 @@ NOMINAL = "nominal"
 RIVALS = (NOMINAL, "hold", "least_squares", "ridge")
 _PROGRESS_EVERY = 500
 NO_WEIGHTS: Mapping[str, Checkpoint] = MappingProxyType({})
-
-
-class Samples(NamedTuple):
-    """Samples as a controller sees them: time_s (K,), q, v (K, n), effort (K, nu) mean until the next; usual period.
-
-    specific_force: (K, 3) mean since the last sample; None: not measured.
-    """
-
-    time_s: Array
-    q: Array
-    v: Array
-    effort: Array
-    period_s: float
-    specific_force: Array | None = None
-
-    def state(self, k: int) -> State:
-        """The k-th state."""
-        force = self.specific_force
-        return State(self.q[k], self.v[k], None if force is None else force[k])
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +93,16 @@ class Evaluation:
 
 
 class _Prepared(NamedTuple):
-    """What all predictors of a recording share, as plain data. label: of its progress, beside a predictor's name."""
+    """What all predictors of a recording share, as plain data. label: of its progress, beside a predictor's name.
+
+    taken: the samples that pass the guard of the factory's adapters; `usable` (K,) tells which these are.
+    """
 
     source: str
     label: str
     samples: Samples
+    usable: NDArray[np.bool_]
+    taken: Taken
     cells: Cells
     windows: NDArray[np.intp]
     counted: NDArray[np.bool_]
@@ -163,10 +154,12 @@ def _delay_s(robot: Robot, dynamics: Any, recording: Recording, cells: Cells) ->
 
 def _prepared(robot: Robot, recording: Recording, label: str, rate_hz: float | None) -> _Prepared:
     """Raises LogError if the recording is too short."""
-    _, acting, cells, counted, delayed = measured(robot, recording)
+    dynamics, acting, cells, counted, delayed = measured(robot, recording)
     period_s = robot.control_period_s if rate_hz is None else 1.0 / rate_hz if rate_hz > 0.0 else 0.0
     samples = samples_of(acting, period_s)
-    return _Prepared(recording.source, label, samples, cells, _windows(recording.source, cells), counted, delayed)
+    usable, taken = passed(robot.at_period(samples.period_s), dynamics, samples)
+    windows = _windows(recording.source, cells)
+    return _Prepared(recording.source, label, samples, usable, taken, cells, windows, counted, delayed)
 
 
 def _windows(source: str, cells: Cells) -> NDArray[np.intp]:
@@ -190,6 +183,7 @@ class _Problem:
 
     def __init__(self, robot: Robot, prepared: _Prepared) -> None:
         self.cells, self.counted, self.samples = prepared.cells, prepared.counted, prepared.samples
+        self.usable, self.taken = prepared.usable, prepared.taken
         self.robot, self.flies = robot, robot.attitude is not None
         self.latency_s = 0.0 if prepared.delayed else None
         self.horizon = _horizon(self.cells)
@@ -313,35 +307,32 @@ def _silent(phase: str, done: int, total: int) -> None:
 
 def _adapter(robot: Robot, name: str, problem: _Problem, weights: Checkpoint | None) -> Adapter:
     tuning = replace(adapter_tuning(robot, controller_of(robot, name)), latency_s=problem.latency_s)
-    adapter = make_adapter(name, robot, problem.dynamics, tuning, weights)
-    return forecasting(robot, problem.dynamics, name, adapter, weights)
+    adapter = bare_adapter(name, robot, problem.dynamics, tuning, weights)
+    made = forecasting(robot, problem.dynamics, name, adapter, weights)
+    if problem.latency_s is not None and isinstance(made, ForecastingAdapter | RegressionAdapter):
+        made.take_cells_from(lambda features: _sample_cells(robot, features, problem))
+    return made
 
 
-def samples_of(recording: Recording, period_s: float) -> Samples:
-    """Every k-th sample, so that they are about this time apart, or all if that is less than the recording's."""
-    stride = max(1, round(period_s / recording.period_s))
-    at = np.arange(0, len(recording.time_s), stride)
-    effort, steps = recording.effort, np.diff(recording.time_s)[:, None]
-    impulses = np.append(0.5 * steps * (effort[1:] + effort[:-1]), steps[-1:] * effort[-1:], axis=0)
-    lasted = np.add.reduceat(np.append(steps, steps[-1:], axis=0), at, axis=0)
-    held = np.add.reduceat(impulses, at, axis=0) / lasted
-    force = recording.specific_force
-    if force is not None:
-        sums = np.concatenate([np.zeros((1, 3)), np.cumsum(force, axis=0)])
-        since = np.concatenate([[0], at[:-1] + 1])
-        force = (sums[at + 1] - sums[since]) / (at + 1 - since)[:, None]
-    return Samples(recording.time_s[at], recording.q[at], recording.v[at], held, stride * recording.period_s, force)
+def _sample_cells(robot: Robot, features: FeatureMap, problem: _Problem) -> SampleCells:
+    """Cells of the samples, with efforts at the times at which they act."""
+    period_s, taken = robot.control_period_s, problem.taken
+    effort = acting_efforts(taken.effort, taken.dt, period_s, problem.latency_s or 0.0)
+    return SampleCells(problem.dynamics, features, taken._replace(effort=effort), period_s, robot.attitude)
 
 
 def _replay(problem: _Problem, name: str, adapter: Adapter, progress: Progress) -> Row:
-    samples, windows = problem.samples, problem.windows
+    windows, taken = problem.windows, problem.taken
     squares, first = (np.zeros((len(windows), problem.robot.dof)) for _ in range(2))
     contexts: list[Context] = []
     adapter.reset()
-    steps, count, w = np.diff(samples.time_s, prepend=samples.time_s[0] - samples.period_s), len(samples.time_s), 0
+    count, w, at, context = len(problem.usable), 0, 0, EMPTY_CONTEXT
+    dt, usable, latest = taken.dt.tolist(), problem.usable.tolist(), [*problem.latest.tolist(), -1]
     for k in range(count):
-        context = adapter.update(samples.state(k), samples.effort[max(k - 1, 0)], float(steps[k]))
-        while w < len(windows) and problem.latest[w] == k:
+        if usable[k]:
+            context = adapter.update(taken.state(at), taken.effort[at], dt[at])
+            at += 1
+        while latest[w] == k:
             predicted = _predicted(problem, adapter, int(windows[w]))
             squares[w] = problem.squares(int(windows[w]), predicted, *_estimated(adapter))
             first[w] = predicted[0]

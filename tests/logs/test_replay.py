@@ -11,8 +11,9 @@ import pytest
 from metarl_robot.core.robot import load_robot
 from metarl_robot.logs.cells import measure
 from metarl_robot.logs.recording import LogError, Recording
-from metarl_robot.logs.replay import RIVALS, Evaluation, evaluate, evaluate_all, samples_of
+from metarl_robot.logs.replay import RIVALS, Evaluation, evaluate, evaluate_all
 from metarl_robot.logs.rivals import LeastSquares, Ridge
+from metarl_robot.logs.samples import samples_of
 from metarl_robot.logs.scores import AFTER_S, summary
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.sim.payload.body import Payload
