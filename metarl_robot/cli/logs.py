@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -126,9 +126,10 @@ def evaluate(
     from metarl_robot.logs.replay import evaluate_all
     from metarl_robot.logs.scores import summary
 
-    names = _adapters(load_robot(robot)) if adapters is None else parse_names(adapters)
-    loaded, recordings = read_recordings(robot, logs, log_map)
+    loaded = load_robot(robot)
+    names = _adapters(loaded) if adapters is None else parse_names(adapters)
     with progress() as report:
+        recordings = each_read(loaded, logs, log_map, report)
         evaluations = evaluate_all(loaded, recordings, names, report, processes=jobs, rate_hz=rate)
     document = summary(loaded, evaluations)
     if json is not None:
@@ -209,21 +210,27 @@ def read_recordings(robot: str, logs: Sequence[Path], log_map: Path | None) -> t
 
 def read_all(loaded: Robot, logs: Sequence[Path], log_map: Path | None) -> list[Recording]:
     """Read a robot's recordings, and print their repairs. Raises LogError."""
+    with progress() as report:
+        return list(each_read(loaded, logs, log_map, report))
+
+
+def each_read(loaded: Robot, logs: Sequence[Path], log_map: Path | None, report: Any) -> Iterator[Recording]:
+    """Read a robot's recordings one after the other, and print their repairs. Raises LogError.
+
+    report: takes a phase, its work done, its whole work, and words.
+    """
     from metarl_robot.logs.log_map import read_map
     from metarl_robot.logs.reading import check_served, map_of, read_log
 
     check_served(loaded)
     mapped = read_map(log_map, map_of(loaded))
-    recordings = []
-    with progress() as report:
-        for i, path in enumerate(logs):
-            report("reading", i, len(logs), str(path))
-            recordings.append(read_log(loaded, path, mapped))
-        report("reading", len(logs), len(logs))
-    for recording in recordings:
+    for i, path in enumerate(logs):
+        report("reading", i, len(logs), str(path))
+        recording = read_log(loaded, path, mapped)
         for repair in recording.repairs:
             note(f"{recording.source}: {repair.count} × {repair.what}")
-    return recordings
+        report("reading", i + 1, len(logs))
+        yield recording
 
 
 def draw_recordings(robot: Robot, recordings: Sequence[Recording], path: Path) -> None:

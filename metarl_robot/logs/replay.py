@@ -16,8 +16,11 @@ have been at rest do not count for this joint, unless it never moves: friction a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import length_hint
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -47,6 +50,7 @@ from metarl_robot.logs.rivals import MEASUREMENT_SHARE, Hold, LeastSquares, Nomi
 from metarl_robot.logs.sample_cells import SampleCells, acting_efforts
 from metarl_robot.logs.samples import Samples, Taken, passed, samples_of
 from metarl_robot.parallel.reporting import run_reporting
+from metarl_robot.parallel.stored_arrays import loaded, stored
 
 Array = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
@@ -93,13 +97,12 @@ class Evaluation:
 
 
 class _Prepared(NamedTuple):
-    """What all predictors of a recording share, as plain data. label: of its progress, beside a predictor's name.
+    """What all predictors of a recording share, as plain data.
 
     taken: the samples that pass the guard of the factory's adapters; `usable` (K,) tells which these are.
     """
 
     source: str
-    label: str
     samples: Samples
     usable: NDArray[np.bool_]
     taken: Taken
@@ -110,10 +113,14 @@ class _Prepared(NamedTuple):
 
 
 class _Job(NamedTuple):
-    """A predictor that is run over a recording. adapter: its name; None: the rivals."""
+    """A predictor that is run over a recording. adapter: its name; None: the rivals.
+
+    prepared: with arrays in files. label: of the recording, beside a predictor's name.
+    """
 
     robot: Robot
     prepared: _Prepared
+    label: str
     name: str = "rivals"
     adapter: str | None = None
     weights: Checkpoint | None = None
@@ -152,14 +159,14 @@ def _delay_s(robot: Robot, dynamics: Any, recording: Recording, cells: Cells) ->
     return Known(robot, dynamics, cells).delay_s() if cells.moving.any() else None
 
 
-def _prepared(robot: Robot, recording: Recording, label: str, rate_hz: float | None) -> _Prepared:
+def _prepared(robot: Robot, recording: Recording, rate_hz: float | None) -> _Prepared:
     """Raises LogError if the recording is too short."""
     dynamics, acting, cells, counted, delayed = measured(robot, recording)
     period_s = robot.control_period_s if rate_hz is None else 1.0 / rate_hz if rate_hz > 0.0 else 0.0
     samples = samples_of(acting, period_s)
     usable, taken = passed(robot.at_period(samples.period_s), dynamics, samples)
     windows = _windows(recording.source, cells)
-    return _Prepared(recording.source, label, samples, usable, taken, cells, windows, counted, delayed)
+    return _Prepared(recording.source, samples, usable, taken, cells, windows, counted, delayed)
 
 
 def _windows(source: str, cells: Cells) -> NDArray[np.intp]:
@@ -238,7 +245,7 @@ def evaluate(
 
 def evaluate_all(
     robot: Robot,
-    recordings: Sequence[Recording],
+    recordings: Iterable[Recording],
     adapters: Sequence[str],
     progress: Progress | None = None,
     weights: Mapping[str, Checkpoint] = NO_WEIGHTS,
@@ -247,6 +254,7 @@ def evaluate_all(
 ) -> list[Evaluation]:
     """Run the rivals and the named adapters over each recording.
 
+    recordings: taken one at a time, and not kept: what the predictors need of them lies in temporary files.
     weights: further weights by name; each adapter that they serve runs with them too, as `adapter (name)`.
     processes: their number; 0: one for each processor. The results are the same.
     rate_hz: of the samples that adapters get; None: the control rate; 0: the recording's.
@@ -255,20 +263,27 @@ def evaluate_all(
         LogError: a recording is too short.
         UnknownNameError, CheckpointError: see adaptation/factory.py.
     """
-    report, several = progress or _silent, len(recordings) > 1
-    predictors, prepared = _predictors(robot, adapters, weights), []
-    for i, recording in enumerate(recordings):
-        report("measure", i, len(recordings))
-        prepared.append(_prepared(robot, recording, f" {i + 1}/{len(recordings)}" if several else "", rate_hz))
-    report("measure", len(recordings), len(recordings))
-    # The longest work comes first.
-    work = [_Job(robot, each, *of) for each in prepared for of in predictors]
-    work += [_Job(robot, each) for each in prepared]
-    rows = run_reporting(_rows, work, processes, report)
-    return [
-        Evaluation(each.source, each.cells.time_s[each.windows], _joined(work, rows, each), each.samples.period_s)
-        for each in prepared
-    ]
+    report, predictors = progress or _silent, _predictors(robot, adapters, weights)
+    with TemporaryDirectory(prefix="metarl-log-") as folder:
+        each: list[_Prepared] = []
+        for recording in recordings:
+            report("measure", len(each), max(length_hint(recordings), len(each) + 1))
+            own = Path(folder, f"{len(each)}")
+            own.mkdir()
+            each.append(stored(_prepared(robot, recording, rate_hz), own))
+        report("measure", len(each), len(each))
+        labels = [f" {i + 1}/{len(each)}" if len(each) > 1 else "" for i in range(len(each))]
+        labelled = list(zip(each, labels, strict=True))
+        # The longest work comes first.
+        work = [_Job(robot, *one, *of) for one in labelled for of in predictors]
+        work += [_Job(robot, *one) for one in labelled]
+        rows = run_reporting(_rows, work, processes, report)
+        return [_evaluation(loaded(one), _joined(work, rows, one)) for one in each]
+
+
+def _evaluation(prepared: _Prepared, rows: Mapping[str, Row]) -> Evaluation:
+    times = prepared.cells.time_s[prepared.windows]
+    return Evaluation(prepared.source, times, rows, prepared.samples.period_s)
 
 
 def _predictors(
@@ -284,10 +299,10 @@ def _predictors(
 
 def _rows(job: _Job, progress: Progress) -> dict[str, Row]:
     """Rows of one job."""
-    problem, label = _Problem(job.robot, job.prepared), job.prepared.label
+    problem = _Problem(job.robot, loaded(job.prepared))
 
     def report(phase: str, done: int, total: int) -> None:
-        progress(f"{phase}{label}", done, total)
+        progress(f"{phase}{job.label}", done, total)
 
     if job.adapter is None:
         return _rivals(problem, report)
