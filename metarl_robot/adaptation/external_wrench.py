@@ -23,7 +23,7 @@ put down, the filter continues without the payload, because its mass was estimat
 from __future__ import annotations
 
 from collections import deque
-from math import exp
+from math import exp, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -364,4 +364,4 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
 
 
 def _norm(force: Array) -> float:
-    return float(np.sqrt(force @ force))
+    return sqrt(float(force @ force))

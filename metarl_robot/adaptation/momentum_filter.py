@@ -519,9 +519,10 @@ class MomentumFilter:
         Less is no knowledge yet: with a strict limit, rotor inertia of recordings was learned too slowly, and errors of
         predictions were 1.08 instead of 0.67 times the nominal model's.
         """
-        within = np.minimum(np.maximum(self._context, self._limits[0]), self._limits[1])
-        if np.array_equal(within, self._context):
+        context, (least, most) = self._context, self._limits
+        if not np.count_nonzero((context < least) | (context > most)):
             return
+        within = np.minimum(np.maximum(context, least), most)
         std = np.sqrt(np.maximum(np.diagonal(self.belief.covariance)[self._z], 0.0))
         for entry in np.flatnonzero(np.abs(self._context - within) > std).tolist():
             self._changes.limited(self.belief, entry, within[entry])

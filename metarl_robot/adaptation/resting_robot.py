@@ -57,13 +57,13 @@ class RestingRobot:
 
     def update(self, state: State, effort: Array, dt: float) -> None:
         """Process a sample. effort: (n,) the one that acted before it."""
-        share = float(np.max(np.abs(state.v) / self._velocity_limit))
+        share = float((np.abs(state.v) / self._velocity_limit).max())
         self.slow = share < SLOW_SHARE
         self._rest_s = self._rest_s + dt if share < REST_SHARE else 0.0
         if self._place is None:
             if self._rest_s >= REST_S:
                 self._place, self._effort, self._pull = state.q, effort, np.zeros(len(effort))
-        elif share > LEFT_SHARE or float(np.max(np.abs(state.q - self._place))) > LEFT_RAD:
+        elif share > LEFT_SHARE or float(np.abs(state.q - self._place).max()) > LEFT_RAD:
             self._place, self._rest_s = None, 0.0
 
     def undisturbed(self, state: State, effort: Array, dt: float) -> None:

@@ -81,7 +81,7 @@ class UndecidedForce:
             self._age_s += dt
         else:
             self._age_s, self._grows_s = 0.0, 0.0
-        speed = float(np.max(np.abs(self._before) / self._velocity_limit))
+        speed = float((np.abs(self._before) / self._velocity_limit).max())
         if 0.0 < self._age_s <= DECIDES_S:
             self._decide(force, tested, speed)
         elif self._grows_s == LIGHT_S and speed > SLOW_SHARE:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -226,11 +227,16 @@ def each_read(loaded: Robot, logs: Sequence[Path], log_map: Path | None, report:
     mapped = read_map(log_map, map_of(loaded))
     for i, path in enumerate(logs):
         report("reading", i, len(logs), str(path))
-        recording = read_log(loaded, path, mapped)
+        recording = read_log(loaded, path, mapped, partial(_within, report, i, len(logs), str(path)))
         for repair in recording.repairs:
             note(f"{recording.source}: {repair.count} × {repair.what}")
         report("reading", i + 1, len(logs))
         yield recording
+
+
+def _within(report: Any, i: int, count: int, path: str, done: int, total: int) -> None:
+    """Report work on the i-th of several recordings."""
+    report("reading", i * total + done, count * total, path)
 
 
 def draw_recordings(robot: Robot, recordings: Sequence[Recording], path: Path) -> None:

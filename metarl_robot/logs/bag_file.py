@@ -67,6 +67,11 @@ class Bag:
         except Exception as error:  # as above
             self.damage = one_line(error)
 
+    def count(self, topics: Sequence[str]) -> int:
+        """Number of messages of these topics by the index; 0: the file has none, or it is damaged."""
+        connections = [] if self._reader is None else self._reader.connections
+        return sum(each.msgcount for each in connections if each.topic in topics)
+
     def _whole(self, topics: Sequence[str]) -> Iterator[RawMessage]:
         chosen = [each for each in self._reader.connections if each.topic in topics]
         if chosen:

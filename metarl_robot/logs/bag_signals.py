@@ -23,6 +23,8 @@ from metarl_robot.logs.series import MOST_SAMPLES, RawLog, Rows
 Array = NDArray[np.float64]
 
 _NANOSECONDS = 1_000_000_000
+REPORTED = 10_000
+"""Messages from report to report of the progress."""
 _NAMES = ("name", "joint_names")
 """Fields that name the joints of the values beside them."""
 _OF_JOINT_STATES = JointStates._fields[2:]
@@ -39,8 +41,10 @@ class _Wanted(NamedTuple):
     rows: Rows
 
 
-def read_bag(robot: Robot, path: Path, log_map: LogMap) -> RawLog:
+def read_bag(robot: Robot, path: Path, log_map: LogMap, report: Callable[[int, int], None] | None = None) -> RawLog:
     """Read the signals of a bag.
+
+    report: takes the number of messages so far, and of all.
 
     Raises:
         LogError: it is no bag, a topic or a joint is missing, or no message holds positions and efforts.
@@ -53,8 +57,11 @@ def read_bag(robot: Robot, path: Path, log_map: LogMap) -> RawLog:
         if missing is not None:
             raise LogError(f"{path}: {UnknownNameError('topic', missing, bag.topics)} Name topics in a map.")
         reader = _Reader(path, robot, log_map, bag.decode, wanted)
-        for message in bag.messages(tuple(wanted)):
+        count = bag.count(tuple(wanted))
+        for i, message in enumerate(bag.messages(tuple(wanted))):
             reader.take(message)
+            if report is not None and i % REPORTED == 0 and i < count:
+                report(i, count)
             if reader.full:
                 break
         damage = f"the file is damaged, and read up to there ({bag.damage})" if bag.damage else ""

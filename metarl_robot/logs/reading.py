@@ -39,7 +39,12 @@ MOVED = 0.01
 """[rad, m] Velocities that are all zero are missing where a joint has moved farther."""
 
 
-def read_log(robot: Robot, path: Path, log_map: LogMap | FlightMap | None = None) -> Recording:
+def read_log(
+    robot: Robot,
+    path: Path,
+    log_map: LogMap | FlightMap | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> Recording:
     """Read a log.
 
     Arguments:
@@ -47,6 +52,7 @@ def read_log(robot: Robot, path: Path, log_map: LogMap | FlightMap | None = None
         path: a rosbag2 folder, an .mcap, .db3 or .bag file, a table (.csv, .tsv, .txt), a Parquet
             or an HDF5 file; of a quadrotor also a ULog, which needs no map.
         log_map: a FlightMap of a quadrotor, a LogMap of others; None: the default.
+        report: takes the work done and the whole work while a bag of a robot other than a quadrotor is read.
 
     Raises:
         LogError: names what is missing, what there is, and what is allowed.
@@ -56,7 +62,8 @@ def read_log(robot: Robot, path: Path, log_map: LogMap | FlightMap | None = None
         return _flight(robot, path, log_map)
     log_map = log_map if isinstance(log_map, LogMap) else LogMap()
     log_map.check(robot.channel_names)
-    raw = _reader(path)(robot, path, log_map)
+    read = _reader(path)
+    raw = read_bag(robot, path, log_map, report) if read is read_bag else read(robot, path, log_map)
     made = _recording(robot, path, log_map, raw)
     check_plausible(robot, made)
     return _possible(robot, made)
