@@ -114,7 +114,8 @@ def scores_table(document: dict[str, Any]) -> Table:
     )
     caption = (
         "Root mean square over the predictions from that time until the next column's, mean over joints; in brackets "
-        "over the nominal model's. Bold: the best. Below 'ridge': adapters. Next velocity: root mean square over all."
+        "over the nominal model's. Bold: the best. Below 'ridge': adapters, which got samples at "
+        f"{_rates([log['rate_hz'] for log in document['logs']])} Hz. Next velocity: root mean square over all."
     )
     columns = ("predictor", *(f"after {after:g} s" for after in AFTER_S), "next velocity\n[mrad/s]")
     view = table(title, columns, caption=caption)
@@ -123,6 +124,12 @@ def scores_table(document: dict[str, Any]) -> Table:
         cells = [_score(entry, name == best[i]) for i, entry in enumerate(row["after"])]
         view.add_row(name, *cells, number(1e3 * row["next_velocity_rad_s"]))
     return view
+
+
+def _rates(rates_hz: Sequence[float]) -> str:
+    """One rate, or the least and the largest."""
+    least, most = (number(of(rates_hz)) for of in (min, max))
+    return least if least == most else f"{least} to {most}"
 
 
 def _score(entry: dict[str, Any] | None, best: bool) -> str:

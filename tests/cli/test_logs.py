@@ -76,6 +76,7 @@ def test_the_tables_name_every_predictor(bag: Path) -> None:
     for name in ("nominal", "hold", "least_squares", "ridge", "disturbance_observer", "inertial", "last_layer"):
         assert name in done.output
     assert "after 10 s" in done.output and "mass [kg]" in done.output
+    assert "samples at 200 Hz" in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize(
