@@ -9,6 +9,7 @@ arms, alternately left and right, so that it can push sideways while it stays le
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,8 @@ def multirotor(name: str, parent: Path, **changes: Any) -> Quadrotor:
     robot = load_robot(folder(name, parent, **changes))
     assert isinstance(robot, Quadrotor)
     return robot
+
+
+if __name__ == "__main__":
+    for each in sys.argv[1:-1]:
+        folder(each, Path(sys.argv[-1]))
