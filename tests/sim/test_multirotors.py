@@ -18,12 +18,14 @@ from metarl_robot.core import rotation
 from metarl_robot.core.checkpoint import load_checkpoint
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import MODELS_DIR
+from metarl_robot.core.signals import Setpoints
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
 from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
 from metarl_robot.robots.quadrotor.rotor_loss import hover_margin, hovers_without
 from metarl_robot.robots.quadrotor.trajectories import Hover
 from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
+from metarl_robot.sim.quadrotor.data_collection_controller import DataCollectionController
 from metarl_robot.sim.quadrotor.plant import QuadrotorBatch, QuadrotorPlant
 from metarl_robot.sim.quadrotor.ranges import draw_task
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
@@ -92,6 +94,32 @@ def test_flights_in_c_are_those_in_numpy(name: str) -> None:
         one, other = (flight.step(command) for flight in flights)
         np.testing.assert_allclose(one.q, other.q, rtol=1e-10, atol=1e-11)
         np.testing.assert_allclose(one.v, other.v, rtol=1e-10, atol=1e-10)
+
+
+@each_robot
+def test_flights_of_the_data_collection_controller_are_the_same_in_c_and_stay_up(name: str) -> None:
+    craft, steps = robot(name), 100
+    tasks = [draw_task(craft, np.random.default_rng(seed)) for seed in range(3)]
+    points = Hover(PLACE).sample(np.arange(steps + 1) * craft.control_period_s)
+    both = Setpoints(*(np.tile(values, (3, 1, 1)) for values in (points.q, points.v, points.a)))
+    logs = []
+    for compiled in (True, False):
+        flight, law = (
+            QuadrotorBatch(craft, tasks, [0, 1, 2], compiled=compiled),
+            DataCollectionController(craft, np.random.default_rng(0), 3),
+        )
+        sizes = {"q": 7, "v": 6, "specific_force": 3}
+        log = {
+            name + kind: np.empty((3, steps + 1, size), np.float32)
+            for name, size in sizes.items()
+            for kind in ("", "_measured")
+        } | {name: np.empty((3, steps, craft.nu), np.float32) for name in ("effort", "acting")}
+        flight.reset(both.q[:, 0], both.v[:, 0])
+        flight.follow(law, both, np.zeros((steps, 3, craft.nu)), log)
+        assert not flight.crashed.any()
+        logs.append(log)
+    for entry, values in logs[0].items():
+        np.testing.assert_allclose(values, logs[1][entry], rtol=1e-4, atol=1e-4)
 
 
 @each_robot

@@ -58,13 +58,13 @@ def mixing(wrenches: Array) -> Array:
     allocation, sideways = wrenches[2:], wrenches[:2]
     if allocation.shape[1] == 4:
         return np.asarray(np.linalg.inv(allocation))
-    least: Array = np.asarray(np.linalg.solve(allocation @ allocation.T, allocation).T, dtype=np.float64)
+    least: Array = np.ascontiguousarray(np.linalg.solve(allocation @ allocation.T, allocation).T, dtype=np.float64)
     if not sideways.any():
         return least
     free = np.linalg.svd(allocation)[2][4:].T  # (n, n - 4), an orthonormal basis of the null space
     left, sizes, right = np.linalg.svd(sideways @ free, full_matrices=False)
     inverses = np.divide(1.0, sizes, out=np.zeros_like(sizes), where=sizes > _SMALLEST)
-    return np.asarray(least - free @ (right.T * inverses) @ left.T @ sideways @ least)
+    return np.ascontiguousarray(least - free @ (right.T * inverses) @ left.T @ sideways @ least)
 
 
 class BoundedMixing:
