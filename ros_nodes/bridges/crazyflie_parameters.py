@@ -45,7 +45,7 @@ class SetpointParameters(AutopilotParameters):
 
     def full_m_s2(self, robot: Quadrotor) -> float | None:
         """Specific force of the robot's full thrust, if full states are sent."""
-        return float(robot.effort_limit.sum()) / robot.mass_kg if self.setpoints == "full_state" else None
+        return robot.collective(robot.effort_limit) / robot.mass_kg if self.setpoints == "full_state" else None
 
     def settings(self) -> Settings:
         if self.setpoints == "rates":

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,8 @@ from metarl_robot.core.signals import Inertial, State
 from metarl_robot.robots.quadrotor.autopilot.commander import Commander, Settings
 from metarl_robot.robots.quadrotor.autopilot.measured_thrusts import MeasuredThrusts
 from metarl_robot.robots.quadrotor.autopilot.offboard import Phase, Vehicle
-from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
+from tests.multirotors import NAMES, multirotor
 
 ROBOT = load_robot("x500", check_model=False)
 WEIGHT_N = ROBOT.mass_kg * GRAVITY_M_S2
@@ -62,8 +65,8 @@ def test_impossible_measurements_give_thrusts_within_the_limits(wrong: float) ->
 class Flight:
     """A commander with a state and an IMU, answered by one command a period."""
 
-    def __init__(self) -> None:
-        self.commander, self.step = Commander(ROBOT, Settings()), 0
+    def __init__(self, robot: Quadrotor = ROBOT) -> None:
+        self.commander, self.step = Commander(robot, Settings()), 0
         self.commander.flying = True
 
     def run(self, seconds: float, vehicle: Vehicle, thrusts: np.ndarray, force_m_s2: float) -> np.ndarray:
@@ -98,3 +101,14 @@ def test_setpoints_that_are_followed_act_by_the_curve_that_is_learned_from_them(
     flight.run(0.1, OWN, thrusts, GRAVITY_M_S2)
     assert flight.commander.offboard.phase is Phase.HANDED_BACK
     assert flight.run(0.1, OWN, thrusts, GRAVITY_M_S2) == pytest.approx(ROBOT.hover_thrust)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_with_more_rotors_the_missing_force_is_that_of_the_curve_without_torque(name: str, tmp_path: Path) -> None:
+    robot = multirotor(name, tmp_path)
+    flight, thrusts = Flight(robot), 1.3 * robot.hover_thrust
+    flight.run(0.1, OWN, thrusts, GRAVITY_M_S2)
+    settled = flight.run(4.0, OURS, thrusts, 1.1 * GRAVITY_M_S2)  # all that a weak battery gives
+    force_n = flight.commander.curve.collective_n(flight.commander._thrust)
+    assert robot.collective(settled) == pytest.approx(force_n) and force_n < 0.95 * robot.collective(thrusts)
+    assert robot.allocation[1:] @ (settled - thrusts) == pytest.approx(np.zeros(3), abs=1e-6)

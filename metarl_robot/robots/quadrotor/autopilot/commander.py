@@ -57,7 +57,7 @@ class Commander:
         self._robot, self._settings = robot, settings
         self._loop_s = settings.rate_loop_s or rate_loop_s(robot)
         self.offboard = Offboard(settings.auto_arm)
-        self._full_m_s2 = float(robot.effort_limit.sum()) / robot.mass_kg
+        self._full_m_s2 = robot.collective(robot.effort_limit) / robot.mass_kg
         hover = GRAVITY_M_S2 / self._full_m_s2 if settings.lead_s is not None else settings.hover_thrust
         self.curve = ThrustCurve(robot, hover or None)
         self.flying = False
@@ -117,7 +117,7 @@ class Commander:
         return setpoint._replace(motion=motion_ahead(self._newest(), force_m_s2, setpoint.rates, lead_s, self._loop_s))
 
     def acting(self) -> Array:
-        """Thrusts (4,) [N] that acted since the last call, for an adapter.
+        """Thrusts (n,) [N] that acted since the last call, for an adapter.
 
         While the autopilot follows setpoints: those of the last one, with the collective thrust of the present curve.
         Otherwise it flies by itself: see measured_thrusts.py.
@@ -125,8 +125,10 @@ class Commander:
         measured = self._measured.take()
         if self.offboard.phase is not Phase.ENGAGED:
             return measured
-        missing_n = self.curve.collective_n(self._thrust) - float(self._sent.sum())
-        return np.clip(self._sent + 0.25 * missing_n, self._robot.effort_lower, self._robot.effort_limit)
+        robot = self._robot
+        missing_n = self.curve.collective_n(self._thrust) - robot.collective(self._sent)
+        (missing,) = robot.unlimited_thrusts(np.array([[missing_n, 0.0, 0.0, 0.0]]))
+        return np.clip(self._sent + missing, robot.effort_lower, robot.effort_limit)
 
     def _has_states(self, clock_ns: int) -> bool:
         return clock_ns - self._state_ns <= self._settings.deadline_s * NANOSECONDS
