@@ -65,10 +65,12 @@ class Rows:
         self._count += 1
 
     def series(self) -> Series:
-        """All rows."""
-        if not self._count:
+        """All rows, of which none are kept here."""
+        count, stamps, values = self._count, self._stamps, self._values
+        self._count, self._stamps, self._values = 0, [], []
+        if not count:
             return Series(np.empty(0, np.int64), np.empty((0, self.width)))
-        return Series(np.concatenate(self._stamps)[: self._count], np.concatenate(self._values)[: self._count])
+        return Series(np.concatenate(stamps)[:count], np.concatenate(values)[:count])
 
 
 def finite(series: Series, key: str, repairs: list[Repair]) -> Series:
