@@ -164,9 +164,12 @@ def controller_of(robot: Robot, adapter: str) -> str:
 
 
 def adapter_tuning(robot: Robot, controller: str) -> AdapterTuning:
-    """The adapter's part of a controller's configuration."""
+    """The adapter's part of a controller's configuration. The filter of L1 adaptation is its observer."""
     config = load_config(robot, controller).model_dump()
-    return AdapterTuning(**{field.name: config[field.name] for field in fields(AdapterTuning) if field.name in config})
+    given = {field.name: config[field.name] for field in fields(AdapterTuning) if field.name in config}
+    if "filter_bandwidth_rad_s" in config:
+        given.setdefault("observer_bandwidth_rad_s", config["filter_bandwidth_rad_s"])
+    return AdapterTuning(**given)
 
 
 def _read_parameters(path: Path) -> dict[str, Any]:
