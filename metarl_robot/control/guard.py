@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guard of the factory's controllers: unusable samples do not reach them.
 
-A wrong shape or type raises SignalError before anything changes. After a wrong value (sample_check.py) the controller
-does not see the sample, and the returned command has a status. Until a good sample comes, the command is that of the
-controller's `fallback(time, reason)` if it has one (which follows a plan). Otherwise it is the last command: DEGRADED
-for `HOLD_S`, then FAILED. If only the time is wrong, the last command is held for `HOLD_S`, too. On a new time base
-the controller restarts from the acting effort.
+A wrong shape or type raises SignalError before anything changes; a reference is checked when it is new. After a wrong
+value (sample_check.py) the controller does not see the sample, and the returned command has a status. Until a good
+sample comes, the command is that of the controller's `fallback(time, reason)` if it has one (which follows a plan).
+Otherwise it is the last command: DEGRADED for `HOLD_S`, then FAILED. If only the time is wrong, the last command is
+held for `HOLD_S`, too. On a new time base the controller restarts from the acting effort.
 
 Every returned effort is finite, within the limits and within the rate. An exception in the controller becomes a
 FAILED command.
@@ -42,8 +42,9 @@ class GuardedController:
         self.inner = inner
         self._check = SampleCheck(robot)
         self._limiter = EffortLimiter(robot)
-        self._period_s, self._nu = robot.control_period_s, robot.nu
+        self._period_s, self._nq, self._nv, self._nu = robot.control_period_s, robot.nq, robot.dof, robot.nu
         self._command: Command | None = None
+        self._reference: Reference | None = None
         self._time_s = self._missing_s = 0.0
         self._hold = Command(np.clip(0.0, robot.effort_lower, robot.effort_limit), Status.FAILED)
         self._forget()
@@ -74,6 +75,8 @@ class GuardedController:
             return self._without(time, problem)
         if self._check.moved:
             self._start_afresh()
+        if reference is not self._reference:
+            self._check_shapes(time, reference)
         try:
             command = self.inner.step(time, state, reference)
         except MetaRLError:
@@ -83,7 +86,22 @@ class GuardedController:
         self._command, self._time_s, self._missing_s = self._sent(time, command), time, 0.0
         return self._command
 
+    def _check_shapes(self, time: float, reference: Reference) -> None:
+        """Check the setpoints of a new reference once. Raises SignalError; what it raises itself is met in the step."""
+        try:
+            setpoints = reference.sample(np.array([time, time + self._period_s]))
+        except Exception:
+            return
+        for name, width in (("q", self._nq), ("v", self._nv), ("a", self._nv)):
+            given = getattr(setpoints, name, None)
+            shape = given.shape if isinstance(given, np.ndarray) else type(given).__name__
+            if shape != (2, width):
+                said = f"must be an array of shape (2, {width}) at two times; given: {shape}"
+                raise SignalError(f"reference: sample(times).{name}: {said}")
+        self._reference = reference
+
     def _forget(self) -> None:
+        self._reference = None
         self._command = None
         self._time_s = self._missing_s = 0.0
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -180,6 +181,49 @@ def test_a_wrong_type_is_named_before_anything_changes(kind: str, name: str) -> 
         return found
 
     assert np.array_equal(efforts(True), efforts(False))
+
+
+class Misshapen:
+    """A swing whose setpoints are changed."""
+
+    def __init__(self, robot: Robot, change: Any) -> None:
+        self._swing, self._change = Swing(robot), change
+
+    def sample(self, times: np.ndarray) -> Any:
+        return self._change(self._swing.sample(times))
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda s: Setpoints(s.q[:, :1], s.v, s.a), "q: .*shape.*given: \\(2, 1\\)"),  # numpy would repeat it
+        (lambda s: Setpoints(s.q, s.v[0], s.a), "v: .*shape.*given: \\(2,\\)"),
+        (lambda s: Setpoints(s.q, s.v, s.a[:1]), "a: .*shape.*given: \\(1, 2\\)"),
+        (lambda s: Setpoints(s.q.tolist(), s.v, s.a), "q: .*given: list"),
+        (lambda s: None, "q: .*given: NoneType"),
+    ],
+)
+def test_a_reference_of_another_shape_is_named(change: Any, what: str) -> None:
+    robot, controller = robot_of("arm"), ready("arm", "pid")
+    with pytest.raises(SignalError, match=what):
+        controller.step(0.0, settled(robot), Misshapen(robot, change))
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in ROBOTS for name in ("nominal_mpc", "meta_mpc")])
+@pytest.mark.parametrize("rates", ["v", "a", "va"])
+@pytest.mark.parametrize("times", [1e4, 1e12])
+def test_rates_of_a_reference_that_no_robot_has_cost_nothing(kind: str, name: str, rates: str, times: float) -> None:
+    robot, controller = robot_of(kind), ready(kind, name)
+    good = Swing(robot)
+    wrong = Misshapen(robot, lambda s: replace(s, **{rate: times * getattr(s, rate) for rate in rates}))
+    plant, start, errors = simulation(robot).plant(simulation(robot).nominal_task(), 1), good.sample(np.zeros(1)), []
+    state = plant.reset(start.q[0], start.v[0])
+    for k in range(120):
+        command = controller.step(plant.stamp, state, wrong if 20 <= k < 60 else good)
+        state = plant.step(command.effort, robot.control_period_s)
+        errors.append(np.abs(plant.truth.q - good.sample(np.array([plant.time])).q[0]).max())
+        assert command.status is Status.SOLVED, command.message
+    assert max(errors) < 0.03  # [rad, m]; without wrong rates up to 0.015
 
 
 def test_integers_and_single_precision_are_converted() -> None:

@@ -31,7 +31,7 @@ from metarl_robot.adaptation.base import Adapter, external_of, skip_start
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.joint_stops import STOP_WITHIN
 from metarl_robot.control.effort_limits import EffortLimiter
-from metarl_robot.control.leaps import without_leaps
+from metarl_robot.control.leaps import within_speeds, without_leaps
 from metarl_robot.control.state_rate import StateRate
 from metarl_robot.control.warm_start import shifted_rows
 from metarl_robot.core.robot import Robot
@@ -54,6 +54,8 @@ SLOWEST_HZ = 45.0
 """Slowest states with which a reference is followed."""
 FOLLOWING_SHARE, HOLDING_SHARE = 0.5, 0.4
 """Largest bandwidth of the feedback [rad/s], times the period of the states: in motion, and below SLOWEST_HZ."""
+FASTEST = 2.0
+"""Velocities of references and predictions are at most as many times the limits; predicted ones also as measured."""
 NEAR_LIMIT = 0.98
 """From this share of an effort limit on in a plan, it is tested whether the reference can be held."""
 NOT_HELD = "the efforts cannot hold the reference, which is displaced"
@@ -116,6 +118,7 @@ class ArmMPC:
         self._limiter = EffortLimiter(robot)
         velocity = (1.0 - config.limit_margin) * robot.velocity_limit
         slack = 0.5 * config.limit_margin * (robot.position_upper - robot.position_lower)
+        self._fastest = FASTEST * robot.velocity_limit
         self._lower = np.stack([-robot.effort_limit, -velocity, robot.position_lower + slack])
         self._upper = np.stack([robot.effort_limit, velocity, robot.position_upper - slack])
         self._governor = ReferenceGovernor(robot, self._lower[2], self._upper[2], self._holding, self._holding_slopes)
@@ -176,7 +179,10 @@ class ArmMPC:
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
         ahead = latency + 0.5 * self._robot.control_period_s
         q, v = self._predicted(time, self.adapter.estimate(state), latency, ahead)
-        target = without_leaps(reference.sample(time + ahead + self._grid), self._spacing_s, self._reach)
+        target = reference.sample(time + ahead + self._grid)
+        sharpest = 2.0 * self._fastest / self._spacing_s
+        target = within_speeds(target, self._spacing_s, self._fastest, sharpest, self._robot.dof)
+        target = without_leaps(target, self._spacing_s, self._reach)
         target = self._within_reach(q, self._holdable(q, target))
         knots, message = self._optimise(time, q, v, target)
         if knots is None or not _finite(knots.effort):
@@ -195,7 +201,11 @@ class ArmMPC:
         return Status.DEGRADED if words else Status.SOLVED, words
 
     def _predicted(self, time: float, state: State, latency: float, ahead: float) -> tuple[Array, Array]:
-        """Position and velocity after `ahead`, under the accelerations still to take effect (Smith 1957)."""
+        """Position and velocity after `ahead`, under the accelerations still to take effect (Smith 1957).
+
+        Accelerations of a plan that no effort can follow must not lead to another such plan: they are bounded by the
+        velocity that they predict.
+        """
         q, v, end = state.q, state.v, time + ahead
         acting: list[tuple[float, Array]] = []  # for how long each acceleration acts, the last first
         for issued, a in reversed(self._issued):
@@ -207,7 +217,11 @@ class ArmMPC:
                 break
         for step, a in reversed(acting):
             q, v = q + step * v + 0.5 * step**2 * a, v + step * a
-        return q, v
+        most = np.maximum(self._fastest, np.abs(state.v))
+        if (np.abs(v) <= most).all():
+            return q, v
+        v = np.clip(np.where(np.isnan(v), state.v, v), -most, most)
+        return state.q + 0.5 * ahead * (state.v + v), v
 
     def acted(self, effort: Array) -> None:
         """Report that this effort (nu,) acted since the last step, not the last command (see BumplessTransfer)."""
