@@ -27,6 +27,8 @@ from metarl_robot.logs.recording import LogError, Recording
 Array = NDArray[np.float64]
 
 _CHUNK_CELLS = 400
+MOST_STEPS, STEPS_PER_SAMPLE = 1_000_000, 20
+"""Most steps of a recording, and more for each of its samples: gaps must not fill the memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +113,9 @@ def grid_of(recording: Recording, step_s: float, half_s: float) -> Array:
     count = int((recording.duration_s - 2.0 * half_s) / (STEPS * step_s) + 1e-9)
     if count < 1:
         raise LogError(f"{recording.source}: lasts {recording.duration_s:.3g} s; at least one second is needed")
+    if count * STEPS > MOST_STEPS + STEPS_PER_SAMPLE * len(recording.time_s):
+        said = f"holds {len(recording.time_s)} samples in {recording.duration_s:.4g} s: nearly all of it is gaps"
+        raise LogError(f"{recording.source}: {said}; split the log at them")
     return np.asarray(recording.time_s[0] + half_s + step_s * np.arange(count * STEPS + 1))
 
 

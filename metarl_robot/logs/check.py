@@ -12,6 +12,7 @@ have the other sign, s_g alone where gravity points up, and s_g is 0 where a dri
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from metarl_robot.adaptation.stream_cells import SMOOTHED_STEPS
 from metarl_robot.core.robot import Robot, named
 from metarl_robot.logs.cells import Cells, measure
-from metarl_robot.logs.known import LEAST_SHARE, Known
+from metarl_robot.logs.known import DELAYS_S, LEAST_SHARE, Known
 from metarl_robot.logs.plausible import exchanged, velocity_slope
 from metarl_robot.logs.recording import LogError, Recording, Repair
 
@@ -227,7 +228,7 @@ def _findings(robot: Robot, report: Report) -> list[Finding]:
 
 def _of_timing(report: Report) -> list[Finding]:
     found = []
-    left_out = sum(repair.count for repair in report.repairs if "left out" in repair.what)
+    left_out = _rows_left_out(report.repairs)
     if left_out > MOST_REPAIRED * report.samples:
         found.append(Finding("warning", f"{left_out} rows were left out beside {report.samples} good ones"))
     if report.rate_hz < FAST_HZ:
@@ -244,8 +245,21 @@ def _of_timing(report: Report) -> list[Finding]:
     return found
 
 
+def _rows_left_out(repairs: Sequence[Repair]) -> int:
+    """Rows that were left out; those of a message with several signals count once."""
+    each: dict[str, int] = {}
+    for repair in repairs:
+        if "left out" in repair.what:
+            reason = repair.what.split(" that are ")[-1]
+            each[reason] = max(each.get(reason, 0), repair.count)
+    return sum(each.values())
+
+
 def _of_delay(report: Report) -> list[Finding]:
     """Of efforts that are right."""
+    if report.delay_s < DELAYS_S[1]:
+        text = f"efforts act {-1e3 * DELAYS_S[0]:.3g} ms or more before their stamps: filtered, or stamped late?"
+        return [Finding("warning", text)]
     if not abs(report.delay_s) > 0.025:
         return []
     text = f"efforts act {1e3 * report.delay_s:.3g} ms after their stamp: commands through a queue, or two clocks"

@@ -21,6 +21,8 @@ SLOPES = {"deg/s": (40.0, 80.0), "mm/s": (700.0, 1400.0), "rad/s with positions 
 """Velocities over differences of positions where one of both has another unit."""
 COMPARED_S = 0.05
 """Time over which velocities are compared with changes of positions."""
+LEAP, MOST_LEAPS = 0.02, 0.05
+"""[rad, m] A change from row to row beyond what `TIMES` the velocity limit explains; share of such rows."""
 FOLLOWS, FOLLOWS_NOT = 0.95, 0.5
 """Correlation of a velocity with the position of another joint, and with its own, where two joints are exchanged."""
 MOVING_RAD_S = 0.05
@@ -30,6 +32,7 @@ MOVING_RAD_S = 0.05
 def check_plausible(robot: Robot, recording: Recording) -> None:
     """Raise LogError if a value cannot be right."""
     _check_positions(robot, recording)
+    _check_leaps(robot, recording)
     _check_velocities(robot, recording)
     _check_efforts(robot, recording)
 
@@ -57,6 +60,19 @@ def _check_positions(robot: Robot, recording: Recording) -> None:
             unit = " They would be right in degrees: say 'position: {unit: deg}' in a map." if degrees else ""
             limits = f"its limits are {lower:.4g} … {upper:.4g}"
             raise LogError(f"{recording.source}: positions of {joint} reach {low:.4g} … {high:.4g}; {limits}.{unit}")
+
+
+def _check_leaps(robot: Robot, recording: Recording) -> None:
+    """Positions that alternate between places which no motor connects in that time."""
+    steps_s = np.maximum(np.diff(recording.time_s), recording.period_s)[:, None]
+    leaps = np.abs(np.diff(recording.q, axis=0))
+    share = (leaps > LEAP + TIMES * robot.velocity_limit * steps_s).mean(axis=0)
+    worst = int(np.argmax(share))
+    if share[worst] > MOST_LEAPS:
+        usual = float(np.median(leaps[leaps[:, worst] > LEAP, worst]))
+        said = f"positions of {robot.channel_names[worst]} leap in {100.0 * share[worst]:.3g} % of the rows"
+        remedy = "two robots on one topic? Record each on a topic of its own"
+        raise LogError(f"{recording.source}: {said}, usually by {usual:.3g}: {remedy}")
 
 
 def _check_velocities(robot: Robot, recording: Recording) -> None:

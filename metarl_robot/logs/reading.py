@@ -148,7 +148,7 @@ def _recording(robot: Robot, path: Path, log_map: LogMap, raw: RawLog) -> Record
     kept = {key: rising(finite(raw.signals.pop(key), key, repairs), key, repairs) for key in tuple(raw.signals)}
     position, effort = kept["position"], kept["effort"]
     if min(len(position.stamps_ns), len(effort.stamps_ns)) < LEAST_SAMPLES:
-        raise LogError(f"{path}: {len(position.stamps_ns)} usable samples; at least {LEAST_SAMPLES} are needed")
+        raise LogError(f"{path}: {_too_few(position, effort, repairs)}")
     begin = max(series.stamps_ns[0] for series in kept.values())
     position = part(position, position.stamps_ns >= begin)
     unit = UNITS[log_map.position.unit]
@@ -159,10 +159,18 @@ def _recording(robot: Robot, path: Path, log_map: LogMap, raw: RawLog) -> Record
     held = {key: _held(kept.pop(key), position, key, repairs) for key in tuple(kept)}
     del position
     v = _velocity(q, time_s, held.pop("velocity", None), log_map.velocity, repairs)
-    efforts = _effort(robot, q, held.pop("effort"), log_map.effort, repairs)
+    efforts = _effort(robot, path, q, held.pop("effort"), log_map.effort, repairs)
     if len(time_s) < LEAST_SAMPLES:
         raise LogError(f"{path}: positions and efforts overlap in {len(time_s)} samples; {LEAST_SAMPLES} are needed")
     return Recording(str(path), time_s - time_s[0], q, v, efforts, tuple(repairs))
+
+
+def _too_few(position: Series, effort: Series, repairs: list[Repair]) -> str:
+    counted = f"{len(position.stamps_ns)} usable positions and {len(effort.stamps_ns)} efforts"
+    lost = "; ".join(f"{repair.count} {repair.what}" for repair in repairs)
+    by_time = any("not later" in repair.what for repair in repairs)
+    remedy = " Without useful stamps in the messages say 'time: {clock: received}' in a map." if by_time else ""
+    return f"{counted}; at least {LEAST_SAMPLES} are needed{f' ({lost})' if lost else ''}.{remedy}"
 
 
 def _held(series: Series, to: Series, key: str, repairs: list[Repair]) -> Array:
@@ -217,7 +225,11 @@ def differences(q: Array, time_s: Array) -> Array:
     return np.asarray((q[later] - q[earlier]) / (time_s[later] - time_s[earlier])[:, None])
 
 
-def _effort(robot: Robot, q: Array, values: Array, signal: EffortMap, repairs: list[Repair]) -> Array:
+def _effort(robot: Robot, path: Path, q: Array, values: Array, signal: EffortMap, repairs: list[Repair]) -> Array:
+    if not values.any():
+        raise LogError(
+            f"{path}: efforts are zero in all rows: the driver does not measure them; name those commanded in a map"
+        )
     effort = _signed(values * UNITS[signal.unit], signal)
     if signal.gain is not None:
         effort *= np.array(signal.gain)

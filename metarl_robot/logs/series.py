@@ -6,7 +6,9 @@ Rows grow while a file is read; broken ones are left out and counted.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,10 @@ Stamps = NDArray[np.int64]
 MOST_SAMPLES = 4_000_000
 """More samples of a log are not read: more than an hour at 1 kHz, at most 0.7 GB for seven joints."""
 _BLOCK = 4096
+_FAR_NS = 3600 * 1_000_000_000
+"""Rows that are farther apart are parts of different recordings."""
+_AROUND = 20
+"""Rows before and after a step back that tell a clock that was set from a wrong stamp."""
 _PLURALS = {
     **{"position": "positions", "velocity": "velocities", "effort": "efforts"},
     **{"attitude": "attitudes", "specific_force": "specific forces", "rotors": "values of rotors"},
@@ -80,11 +86,68 @@ def finite(series: Series, key: str, repairs: list[Repair]) -> Series:
 
 
 def rising(series: Series, key: str, repairs: list[Repair]) -> Series:
-    """Without rows that are not later than the latest before."""
-    stamps = series.stamps_ns
-    latest = np.maximum.accumulate(stamps)
-    late = np.concatenate([[False], stamps[1:] <= latest[:-1]])
-    return _without(series, late, f"{_PLURALS.get(key, key)} that are not later than the one before: left out", repairs)
+    """Without rows out of order: one wrong stamp costs its own row, and of a log whose clock was set the longest part
+    is kept.
+    """
+    stamps, plural = series.stamps_ns, _PLURALS.get(key, key)
+    if len(stamps) < 2 or bool(((steps := np.diff(stamps)) > 0).all() and (steps < _FAR_NS).all()):
+        return series
+    ordered, parts = np.zeros(len(stamps), dtype=bool), []
+    ends = [0, *_set_back(stamps), len(stamps)]
+    for begin, end in pairwise(ends):
+        rows = begin + _in_order(stamps[begin:end])
+        ordered[rows] = True
+        parts += np.split(rows, np.flatnonzero(np.diff(stamps[rows]) >= _FAR_NS) + 1)
+    kept = np.zeros(len(stamps), dtype=bool)
+    kept[max(parts, key=len)] = True
+    late = int(np.count_nonzero(~ordered))
+    if late:
+        repairs.append(Repair(f"{plural} that are not later than the one before: left out", late))
+    others = int(np.count_nonzero(ordered & ~kept))
+    if others:
+        repairs.append(Repair(f"{plural} that are of other stretches of time (the clock was set): left out", others))
+    return part(series, kept)
+
+
+def _set_back(stamps: Stamps) -> list[int]:
+    """Rows from which on the clock was set back, not for a single row."""
+    around = ((k, stamps[max(k - _AROUND, 0) : k], stamps[k : k + _AROUND]) for k in _backward(stamps))
+    return [k for k, before, after in around if np.median(after) < np.median(before)]
+
+
+def _backward(stamps: Stamps) -> list[int]:
+    return [int(k) + 1 for k in np.flatnonzero(np.diff(stamps) < 0)]
+
+
+def _in_order(stamps: Stamps) -> NDArray[np.intp]:
+    """Rows of the longest rising sequence; of equal stamps the first counts."""
+    latest = np.concatenate([[np.iinfo(np.int64).min], np.maximum.accumulate(stamps)[:-1]])
+    next_least = np.concatenate([np.minimum.accumulate(stamps[::-1])[::-1][1:], [np.iinfo(np.int64).max]])
+    certain = np.flatnonzero((stamps > latest) & (stamps < next_least))  # in every longest sequence
+    rows, begin = [], 0
+    for end in (*certain, len(stamps)):
+        if end > begin:
+            rows += [begin + k for k in _longest_rising(stamps[begin:end].tolist())]
+        if end < len(stamps):
+            rows.append(int(end))
+        begin = int(end) + 1
+    return np.array(rows, dtype=np.intp)
+
+
+def _longest_rising(stamps: list[int]) -> list[int]:
+    """Places of the longest rising sequence (patience sorting)."""
+    least, last, before = list[int](), list[int](), list[int]()
+    for k, stamp in enumerate(stamps):
+        length = bisect_left(least, stamp)
+        before.append(last[length - 1] if length else -1)
+        if length < len(least) and least[length] == stamp:
+            continue
+        least[length : length + 1], last[length : length + 1] = [stamp], [k]
+    found, place = list[int](), last[-1] if last else -1
+    while place >= 0:
+        found.append(place)
+        place = before[place]
+    return found[::-1]
 
 
 def _without(series: Series, wrong: NDArray[np.bool_], what: str, repairs: list[Repair]) -> Series:

@@ -28,6 +28,10 @@ PERIODS_S = (2e-5, 0.5)
 """Usual time between two rows, from 50 kHz to 2 Hz; another one shows another unit of time."""
 
 
+LONGEST_S = 9e9
+"""Times farther from the others are none: nanoseconds could not hold them."""
+
+
 class Table(NamedTuple):
     """Numbers (K, C) of the wanted columns; wrong: lines without a number in each; commas: lines with decimal ones."""
 
@@ -72,6 +76,7 @@ def raw_log(table: Table, wanted: dict[str, tuple[str, ...]], log_map: TableMap)
     """The signals of a table. Its columns are the time, then those wanted."""
     time_s = table.values[:, 0] * UNITS[log_map.time.unit]
     known = np.isfinite(time_s)
+    known[known] = np.abs(time_s[known] - np.median(time_s[known])) < LONGEST_S
     start_s = float(time_s[known][0]) if known.any() else 0.0
     stamps = np.round((time_s[known] - start_s) * _NANOSECONDS).astype(np.int64)
     ends = np.cumsum([1, *(len(columns) for columns in wanted.values())])

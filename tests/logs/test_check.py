@@ -15,7 +15,7 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.logs.check import Report, check
 from metarl_robot.logs.log_map import LogMap
 from metarl_robot.logs.reading import nominal_gravity, read_log
-from metarl_robot.logs.recording import LogError, Recording
+from metarl_robot.logs.recording import LogError, Recording, Repair
 from tests.logs.made_log import Machine, Made, make, write_csv
 
 ROBOT = load_robot("panda")
@@ -131,6 +131,20 @@ def test_gaps_outliers_and_filtered_velocities_are_said(recording: Recording) ->
     assert found.gaps >= 1 and found.longest_gap_s == pytest.approx(0.4, abs=0.01)
     assert found.outliers >= 1
     assert any("0.93 times the change of positions" in finding.text for finding in found.findings)
+
+
+@pytest.mark.parametrize(("late_s", "words"), [(0.05, "before their stamps"), (-0.04, "after their stamp")])
+def test_efforts_of_another_time_are_said(recording: Recording, late_s: float, words: str) -> None:
+    found = check(ROBOT, recording.acting(late_s))
+    assert any(words in finding.text for finding in found.findings)
+
+
+def test_a_row_that_is_left_out_counts_once(recording: Recording) -> None:
+    lost = tuple(
+        Repair(f"{what} that are not finite: left out", 900) for what in ("positions", "velocities", "efforts")
+    )
+    found = check(ROBOT, replace(recording, repairs=(*recording.repairs, *lost)))
+    assert any(finding.text.startswith("900 rows were left out") for finding in found.findings)
 
 
 def test_a_recording_of_nothing_but_gaps_is_refused(recording: Recording) -> None:

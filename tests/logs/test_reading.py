@@ -18,10 +18,12 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from metarl_robot.adaptation.factory import filter_tuning
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.robot import MODELS_DIR, Robot, load_robot
+from metarl_robot.logs.cells import grid_of
 from metarl_robot.logs.joint_state import JointStateDecoder
 from metarl_robot.logs.log_map import LogMap, TimeMap, read_map
 from metarl_robot.logs.reading import nominal_gravity, read_log
-from metarl_robot.logs.recording import LogError, Recording
+from metarl_robot.logs.recording import LogError, Recording, Repair
+from metarl_robot.logs.series import Series, rising
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from tests.logs.made_log import STORE, Made, default_names, write_bag, write_csv
 
@@ -131,6 +133,64 @@ def test_broken_rows_are_counted_and_left_out(tmp_path: Path) -> None:
     assert said(recording, "positions that are not later") == 2
     kept = np.delete(np.arange(400), [10, 20, 30, 49, 59, 399])
     assert_same(recording, Made(log.time_s[kept], log.q[kept], log.v[kept], log.effort[kept]))
+
+
+@given(
+    places=st.sets(st.integers(0, 4), max_size=5),
+    offsets=st.lists(st.integers(3, 10**10).flatmap(lambda n: st.sampled_from([n, -n])), min_size=5, max_size=5),
+    period_ns=st.sampled_from([1_000_000, 4_000_000]),
+)
+def test_a_wrong_stamp_costs_its_own_row(places: set[int], offsets: list[int], period_ns: int) -> None:
+    stamps = np.arange(200, dtype=np.int64) * period_ns + 10**18
+    wrong = [min(40 * place + 7, 199) if place else 0 for place in places]
+    for row, place in zip(wrong, places, strict=True):
+        stamps[row] += offsets[place] * period_ns // 2 * 2
+    repairs: list[Repair] = []
+    kept = rising(Series(stamps, np.arange(200.0)[:, None]), "position", repairs)
+    rows = kept.values[:, 0].astype(int)
+    assert set(range(200)) - set(wrong) <= set(rows) and (np.diff(kept.stamps_ns) > 0).all()
+    assert sum(repair.count for repair in repairs) == 200 - len(rows)
+
+
+@pytest.mark.parametrize("shift_s", [-1e-3, -0.5, -1e9, 1e9], ids=str)
+def test_of_a_log_whose_clock_was_set_the_longest_part_is_kept(shift_s: float) -> None:
+    stamps = np.arange(300, dtype=np.int64) * 1_000_000 + 10**18
+    stamps[120:] += round(shift_s * 1e9) if shift_s != -1e-3 else -100_000_000
+    repairs: list[Repair] = []
+    kept = rising(Series(stamps, np.arange(300.0)[:, None]), "effort", repairs)
+    assert kept.values[:, 0].tolist() == list(range(120, 300))
+    assert [repair.count for repair in repairs] == [120]
+
+
+def test_one_stamp_of_another_clock_neither_fills_the_memory_nor_ends_the_recording(tmp_path: Path) -> None:
+    log = made()
+    for row in (0, 200, 399):
+        time_s = log.time_s.copy()
+        time_s[row] = 1.7e9
+        path = write_csv(
+            tmp_path / "log.csv", replace(log, time_s=time_s), default_names(ROBOT), log.q, log.v, log.effort
+        )
+        recording = read_log(ROBOT, path)
+        assert len(recording.time_s) == 399 and recording.duration_s < 2.0
+    sparse = replace(recording, time_s=3000.0 * np.arange(399.0))
+    with pytest.raises(LogError, match="nearly all of it is gaps"):
+        grid_of(sparse, 0.0125, 0.05)
+
+
+def test_two_robots_on_one_topic_are_refused(tmp_path: Path) -> None:
+    log = made()
+    q = log.q + np.where(np.arange(len(log.q))[:, None] % 2, 0.2, 0.0)
+    path = write_csv(tmp_path / "log.csv", log, default_names(ROBOT), q, log.v, log.effort)
+    with pytest.raises(LogError, match="leap in .* two robots on one topic"):
+        read_log(ROBOT, path)
+
+
+@pytest.mark.parametrize(("effort", "words"), [(0.0, "efforts are zero in all rows"), (np.nan, "and 0 efforts")])
+def test_a_log_without_efforts_says_so(tmp_path: Path, effort: float, words: str) -> None:
+    log = made()
+    path = write_csv(tmp_path / "log.csv", log, default_names(ROBOT), log.q, log.v, log.effort * effort)
+    with pytest.raises(LogError, match=words):
+        read_log(ROBOT, path)
 
 
 def test_rows_far_beyond_the_limits_are_left_out(tmp_path: Path) -> None:
