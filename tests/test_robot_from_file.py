@@ -555,6 +555,14 @@ REFUSED = {
         ),
         "'palm' has its inertia from it",
     ),
+    "mesh that has the inertia beside an inertial that does not count": (
+        mjcf(
+            ("<worldbody>", '<asset><mesh name="shell" file="no.stl"/></asset><worldbody>'),
+            (PALM, f'{PALM}<geom type="mesh" mesh="shell"/><geom size="0.05"/>'),
+            ("<compiler ", '<compiler inertiafromgeom="true" '),
+        ),
+        "'palm' has its inertia from it",
+    ),
     "another format": ("<sdf/>", "first element is <sdf>; allowed: <robot>"),
     "no XML": ("robot", "not valid XML"),
     "nothing that moves": (
@@ -581,6 +589,39 @@ def test_a_guessed_effort_limit_of_the_last_joint_holds_the_guessed_payload_besi
     weight_n = 9.81 * robot.description.payload.rated_mass_kg
     assert robot.effort_limit[-1] > 0.05 * weight_n
     assert robot.effort_limit[1] > 10.0 * robot.effort_limit[-1]
+
+
+NAMES = ("origin", "axis", "limit", "inertial", "mass", "inertia", "xyz", "rpy", "lower", "upper", "izz", "ixy")
+
+
+MISSPELT = {
+    "doubled": [(name, name + name[-1]) for name in NAMES],
+    "dropped": [(name, name[:-2] + name[-1]) for name in NAMES if len(name) > 3],
+    "capital": [(name, name.upper()) for name in NAMES],
+}
+
+
+@pytest.mark.parametrize(("name", "wrong"), [pair for pairs in MISSPELT.values() for pair in pairs])
+def test_a_misspelt_name_of_what_makes_the_dynamics_is_refused(name: str, wrong: str, tmp_path: Path) -> None:
+    """URDF readers ignore what they do not know: an <orgin> places a joint at its parent."""
+    text = re.sub(rf"(?<=[</ ]){name}(?=[ />=])", wrong, urdf())
+    assert text != urdf()
+    with pytest.raises(MetaRLError, match=rf"line \d+: .*'{wrong}', which is not read; write "):
+        made_from(tmp_path, text)
+
+
+def test_rotations_in_degrees_or_as_quaternions_are_refused(tmp_path: Path) -> None:
+    for rotation in ('rpy="90 0 0"', 'rpy="0 -45 0"', 'rpy="0 0 0" quat_xyzw="0 0 0 1"'):
+        text = re.sub(r'rpy="[^"]*"', rotation, urdf(), count=1)
+        assert text != urdf()
+        with pytest.raises(MetaRLError, match=r"line \d+: .*(rad, within a turn|quat_xyzw.*allowed: xyz, rpy)"):
+            made_from(tmp_path, text)
+
+
+def test_what_is_not_read_of_a_joint_is_said(tmp_path: Path) -> None:
+    text = urdf().replace("<dynamics ", '<joint_properties/><dynamics spring_stiffness="20" ', 1)
+    made, _ = made_from(tmp_path, text)
+    assert any("dynamics: spring_stiffness, joint: joint_properties" in change for change in made.findings.changes)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -94,7 +94,7 @@ def _drop_mesh(spec: Any, mesh: Any, path: Path, findings: Findings) -> None:
     name = mesh.name or Path(mesh.file).stem
     for geom in list(spec.geoms):
         if geom.meshname == name:
-            if not geom.parent.explicitinertial and geom.mass != 0.0 and geom.density != 0.0:
+            if _weighs(spec, geom):
                 said = f"mesh '{name}' ({shown(mesh.file)}) is not found, and body '{geom.parent.name}' has its inertia"
                 raise RobotError(f"{path}: {said} from it; give --mesh-dir, or an <inertial> to the body")
             spec.delete(geom)
@@ -103,6 +103,15 @@ def _drop_mesh(spec: Any, mesh: Any, path: Path, findings: Findings) -> None:
         f"mesh '{name}' ({shown(mesh.file)}) is not found (--mesh-dir); it is missing in pictures, the dynamics do not "
         "need it"
     )
+
+
+def _weighs(spec: Any, geom: Any) -> bool:
+    """Whether the inertia of a geom's body comes from it."""
+    by_geoms = spec.compiler.inertiafromgeom
+    if by_geoms == mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_AUTO:
+        by_geoms = not geom.parent.explicitinertial
+    least, most = spec.compiler.inertiagrouprange
+    return bool(by_geoms and geom.mass != 0.0 and geom.density != 0.0 and least <= geom.group <= most)
 
 
 def _name_all(spec: Any, findings: Findings) -> None:

@@ -20,6 +20,7 @@ from metarl_robot.core.xml_tree import Element, read_tree
 from metarl_robot.robots.arm.from_file.inertias import repair_inertias
 from metarl_robot.robots.arm.from_file.meshes import FORMATS, find_mesh
 from metarl_robot.robots.arm.from_file.source import Source
+from metarl_robot.robots.arm.from_file.urdf_names import check_names
 from metarl_robot.robots.new_robot.findings import Findings
 from metarl_robot.robots.new_robot.options import Options
 
@@ -42,6 +43,7 @@ def read_urdf(path: Path, options: Options, findings: Findings) -> Source:
     links, joints = list(root.all("link")), list(root.all("joint"))
     for element in (*links, *joints):
         _check_numbers(path, element)
+    check_names(path, links, joints, findings)
     _check_unique(path, (*links, *joints), joints)
     for joint in joints:
         _check_joint(path, joint)
