@@ -563,6 +563,14 @@ REFUSED = {
         ),
         "'palm' has its inertia from it",
     ),
+    "range upside down": (
+        mjcf(("<worldbody>", '<worldbody><body name="x"><joint name="odd" range="2 -2"/><geom size="1"/></body>')),
+        "joint 'odd' has the range .*; the lower bound comes first",
+    ),
+    "actuators that are switched off": (
+        mjcf(("<default>", '<option actuatorgroupdisable="0"/><default>')),
+        "switched off by actuatorgroupdisable",
+    ),
     "another format": ("<sdf/>", "first element is <sdf>; allowed: <robot>"),
     "no XML": ("robot", "not valid XML"),
     "nothing that moves": (
@@ -622,6 +630,12 @@ def test_what_is_not_read_of_a_joint_is_said(tmp_path: Path) -> None:
     text = urdf().replace("<dynamics ", '<joint_properties/><dynamics spring_stiffness="20" ', 1)
     made, _ = made_from(tmp_path, text)
     assert any("dynamics: spring_stiffness, joint: joint_properties" in change for change in made.findings.changes)
+
+
+def test_a_range_in_radians_that_is_read_as_degrees_is_doubted(tmp_path: Path) -> None:
+    text = re.sub(r'range="(-?[\d.]+) (-?[\d.]+)"', 'range="-2 2"', mjcf())
+    made, _ = made_from(tmp_path, text)
+    assert any("0.07 rad only: an MJCF is in degrees" in warning for warning in made.findings.warnings)
 
 
 @pytest.mark.parametrize("name", REFUSED)

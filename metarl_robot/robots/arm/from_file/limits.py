@@ -22,6 +22,7 @@ from metarl_robot.robots.new_robot.options import Options, joint_pairs, joint_va
 
 _TURNS_RAD = 2.0 * math.pi  # of a joint without limits, either way
 _LARGEST_RAD = 4.0 * math.pi  # that robot.yaml allows
+_NARROW_RAD = 0.2  # of a range in rad that was read as degrees
 _TRAVEL_M = 1.0
 _SPEED = {False: 2.0, True: 0.5}  # rad/s, m/s: usual for arms
 _FULL_EFFORT_S = 0.05
@@ -102,6 +103,9 @@ def _position(source: Source, given: _Given, joint: int, is_slide: bool, finding
     if not is_slide and max(-limits[0], limits[1]) > _LARGEST_RAD:
         said = f"its limits [{limits[0]:g}, {limits[1]:g}] rad are beyond two turns: are they in degrees?"
         raise source.refusal(source.place("joint", name), said, "correct them, or give --position")
+    if not is_slide and limits[1] - limits[0] < _NARROW_RAD and name not in given.position:
+        remedy = 'an MJCF is in degrees unless its compiler says angle="radian"' if not source.is_urdf else "--position"
+        findings.warnings.append(f"joint '{name}' may turn by {limits[1] - limits[0]:.2g} rad only: {remedy}")
     unit = "m" if is_slide else "rad"
     findings.add(name, "position", f"{limits[0]:.4g} … {limits[1]:.4g} {unit}", origin, detail)
     return limits

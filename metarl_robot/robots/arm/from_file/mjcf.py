@@ -139,6 +139,14 @@ def _check_options(path: Path, spec: Any, model: mujoco.MjModel, findings: Findi
     for bit, said in _OFF.items():
         if model.opt.disableflags & int(bit):
             raise RobotError(f"{path}: option: flag: {said}; remove the flag, or write the values as they act")
+    for joint in spec.joints:
+        if joint.range[0] > joint.range[1]:
+            said = f"joint '{joint.name}' has the range {joint.range[0]:g} … {joint.range[1]:g}, which MuJoCo ignores"
+            raise RobotError(f"{path}: {said}; the lower bound comes first")
+    for index in range(model.nu):
+        if model.opt.disableactuator >> int(model.actuator_group[index]) & 1:
+            said = f"actuator '{model.actuator(index).name}' is switched off by actuatorgroupdisable"
+            raise RobotError(f"{path}: {said}; remove one of both")
     if model.opt.density or model.opt.viscosity:
         findings.changes.append("density and viscosity of the air are left out: the nominal model has no drag")
     unused = [
