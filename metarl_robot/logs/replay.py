@@ -275,8 +275,8 @@ def evaluate_all(
         labels = [f" {i + 1}/{len(each)}" if len(each) > 1 else "" for i in range(len(each))]
         labelled = list(zip(each, labels, strict=True))
         # The longest work comes first.
-        work = [_Job(robot, *one, *of) for one in labelled for of in predictors]
-        work += [_Job(robot, *one) for one in labelled]
+        work = [_Job(robot, one, label, *of) for one, label in labelled for of in predictors]
+        work += [_Job(robot, one, label) for one, label in labelled]
         rows = run_reporting(_rows, work, processes, report)
         return [_evaluation(loaded(one), _joined(work, rows, one)) for one in each]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An evaluation keeps no recording: its memory is that of the longest one, and grows with that one's duration slowly."""
+"""An evaluation keeps no recording: its memory is that of the longest one, and grows slowly with its duration."""
 
 from __future__ import annotations
 
