@@ -137,17 +137,19 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         return contact.external
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
-        self._rest.update(state, effort, dt)
+        believed = self.inner.believed(state)
+        self._rest.update(believed, effort, dt)
         self._friction = self._friction * exp(-dt / FRICTION_FADES_S)
-        self._reversals.update(state.v, dt)
+        self._reversals.update(believed.v, dt)
         if self.external_wrench:
             self._wait(state, effort, dt)
         else:
             self._felt, self.inner.remembered = None, self._models.earlier
             self.inner.advance(state, effort, dt)
-            self._withhold(state, effort, dt)
-            self._judge(state, effort, dt)
-            self._watch(state, effort, dt)
+            believed = self.inner.believed(state)
+            self._withhold(believed, effort, dt)
+            self._judge(believed, effort, dt)
+            self._watch(believed, effort, dt)
         return self.inner.context
 
     def _withhold(self, state: State, effort: Array, dt: float) -> None:
@@ -248,13 +250,15 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         return _norm(self._felt_beyond(model, state, effort) / self._unit(self.inner))
 
     def _drives(self, model: Belief, state: State, effort: Array) -> bool:
-        size = self._size_at_rest(model, state, effort)
-        if size < FELT_AT_REST:
+        if self._size_at_rest(model, state, effort) < FELT_AT_REST:
             return False
-        force = self._beyond_friction(self._felt_beyond(model, state, effort))
+        felt, unit = self._felt_beyond(model, state, effort), self._unit(self.inner)
+        if not self.inner.velocities_measured:  # positions alone show a force less exactly
+            unit = np.maximum(unit, self.inner.force_std(state, effort))
+        size, force = _norm(felt / unit), self._beyond_friction(felt)
         other = self.inner.unexplained(force, model, state, effort, bodies_only=True)
         least = max(FELT_AT_REST, DRIVES_SHARE * size)
-        return _norm(self._rest.driving(other) / self._unit(self.inner)) >= least
+        return _norm(self._rest.driving(other) / unit) >= least
 
     def _feels(self, state: State, effort: Array) -> bool:
         """Whether a force acts that neither a change of a lasting model nor a reversal explains."""
@@ -311,8 +315,9 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         """Check for the end of the contact, and for a better model."""
         held, fresh = self.inner, self._spare
         self._contact.hold(held.pushed(state, effort, dt), dt)
-        held.follow(state, effort, dt, self._free.update(self._contact.force, state.v, dt))
         fresh.advance(state, effort, dt)
+        state = fresh.believed(state)
+        held.follow(state, effort, dt, self._free.update(self._contact.force, state.v, dt))
         if self._dissipating.update(self._contact.force, self._unit(held), state.v, dt):
             self._end_as_friction()
             return

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.filter_tuning import FilterTuning
+from metarl_robot.adaptation.stream.difference_velocities import DifferenceVelocities
 from metarl_robot.adaptation.stream.effort_noise import effort_noise
 from metarl_robot.adaptation.stream.sensor_noise import sensor_noise
 from metarl_robot.adaptation.stream.velocity_noise import velocity_noise
@@ -15,12 +16,16 @@ from metarl_robot.dynamics.protocols import Dynamics
 
 Array = NDArray[np.float64]
 
+UNMEASURED = 1e4
+"""Variance [(rad/s)²] of a velocity that is not measured."""
+
 
 class NoiseModel:
     """Noise levels at the present sample.
 
     variance: (2n + 3,) of measured q, v and specific force. common: (2n + 3,) standard deviation of the noise that all
-    share, because the stamp jitters. model_error: (n,) variance of the fast disturbance.
+    share, because the stamp jitters. model_error: (n,) variance of the fast disturbance. differences: whether measured
+    velocities are differences of the positions.
     """
 
     def __init__(self, tuning: FilterTuning, dynamics: Dynamics, compiled: bool) -> None:
@@ -29,8 +34,9 @@ class NoiseModel:
         self._q, self._v = slice(0, self._n), slice(self._n, 2 * self._n)
         self._velocity = velocity_noise(tuning.velocity_noise, self._group, compiled)
         self._sensors = sensor_noise(tuning.position_noise, compiled)
+        self._differences = DifferenceVelocities(tuning.position_noise)
         self._efforts = effort_noise(tuning.model_error, dynamics.nu, compiled)
-        self._still = np.zeros(self._n)
+        self._still, self.differences = np.zeros(self._n), False
         self._last_q: Array | None = None
         force = np.full(3, tuning.force_noise**2)
         self.variance = np.concatenate([tuning.position_noise**2, self._velocity.variance[self._group], force])
@@ -51,6 +57,9 @@ class NoiseModel:
             self._last_q = state.q
             self.variance[self._q] = self._sensors.position
             self.variance[self._v] += self._sensors.velocity
+            self.differences = self._differences.found(moved, state.v, dt)
+            if self.differences:
+                self.variance[self._q], self.variance[self._v] = self._differences.position, UNMEASURED
             jitter = self._sensors.jitter**0.5
             self.common[self._q], self.common[self._v] = jitter * state.v, jitter * acceleration
 

@@ -75,7 +75,7 @@ class SensorNoise:
         fit, size = float(bend @ (v / self.position)), float(v @ (v / self.position)) + 1e-300
         information = keep * information + size**2
         excess = min(fit**2 / 6.0, LARGEST * (jitter * size**2 + size)) - size - jitter * size**2
-        jitter = max(jitter + excess / (information + FIRST_SAMPLES * size**2), 0.0)
+        jitter = max(jitter + excess / (information + FIRST_SAMPLES * size**2 + 1e-300), 0.0)
         self._stamp[:] = jitter, information
         return float(jitter * fit / (jitter * size + 1.0))
 
