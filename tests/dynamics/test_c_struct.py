@@ -150,7 +150,7 @@ def test_the_projects_own_c_files_compile_with_their_layouts_checked(
     made = {
         "riccati": lambda: kernel.kernel("control", name, **sizes),
         "rigid_body_parameters": lambda: kernel.kernel("robots", name, POINT=50.0, LEAST_KG_M2=1e-6),
-        "flight": lambda: kernel.kernel("sim.quadrotor", name, INCLUDE, MUJOCO=mujoco.mj_version()),
+        "flight": lambda: kernel.kernel("sim.quadrotor", name, INCLUDE, MUJOCO=mujoco.mj_version(), ROTORS=6, TILTED=1),
     }.get(name, lambda: kernel.kernel("adaptation", name))()
     assert made is not None and not recwarn.list
 
