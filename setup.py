@@ -204,6 +204,7 @@ setup(
         "metarl_robot.robots.quadrotor.betaflight",
         "metarl_robot.robots.quadrotor.crazyflie",
         "metarl_robot.robots.quadrotor.features",
+        "metarl_robot.robots.quadrotor.from_file",
         "metarl_robot.ros_nodes",
         "metarl_robot.ros_nodes.arm",
         "metarl_robot.ros_nodes.bridges",
