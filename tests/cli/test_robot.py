@@ -85,8 +85,8 @@ def test_an_arm_that_cannot_hold_itself_does_not_pass(tmp_path: Path) -> None:
     done = metarl("robot", "check", "weak", cwd=tmp_path)
     assert done.returncode != 0
     assert "no motion of 'planar2' within 85%" in done.stderr
-    done = metarl("robot", "check", "x500", cwd=tmp_path)
-    assert done.returncode == 2 and "kind 'quadrotor' have no check" in done.stderr
+    done = metarl("robot", "check", "f1tenth", cwd=tmp_path)
+    assert done.returncode == 2 and "kind 'ground' have no check" in done.stderr
 
 
 CACHED = """

@@ -10,14 +10,16 @@ import pytest
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.unexplained_force import STD_CALIBRATION
-from metarl_robot.control.factory import make_controller
+from metarl_robot.control.factory import adapter_tuning, make_controller
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Context, State
 from metarl_robot.robots.ground.adapters import DISTURBANCE_OBSERVER
 from metarl_robot.robots.ground.body_filter import FRICTION_S
 from metarl_robot.robots.ground.context_names import FRICTION
+from metarl_robot.robots.ground.dynamics import GroundDynamics
 from metarl_robot.robots.ground.flat_outputs import GroundOutputs
 from metarl_robot.robots.ground.lasting_error import MOST
+from metarl_robot.sim.ground.oracle import make_oracle
 from metarl_robot.sim.kinds import simulation
 
 Array = NDArray[np.float64]
@@ -70,6 +72,15 @@ def test_velocities_that_are_wrong_for_tenths_of_a_second_are_no_changes(robot: 
     assert 2.0 < wrong._noise.level <= MOST
     mean, std = contexts[-1][FRICTION]
     assert abs(mean) < 2.0 * std, "the nominal friction"
+
+
+def test_the_observer_of_a_context_that_is_known_keeps_its_levels(robot: Any, bends: Any) -> None:
+    """The oracle's grew slow: it was up to nine times as far off as the controller that learns."""
+    states, efforts = bends
+    known: Any = make_oracle(robot, GroundDynamics(robot), adapter_tuning(robot, "oracle_mpc"))
+    for k, state in enumerate(_without_slip(states)):
+        known.update(state, efforts[max(k - 1, 0)], 0.01)
+    assert known._noise.level == 1.0
 
 
 def test_a_sudden_force_is_detected_at_once(robot: Any, bends: Any) -> None:

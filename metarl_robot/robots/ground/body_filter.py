@@ -89,8 +89,9 @@ class BodyFilter(MomentumFilter):
             self._noise.start(state)
 
     def _noise_of(self, tuning: FilterTuning) -> LastingError:
-        """Inertial odometry has known levels; an observer without features has nothing that errors spoil."""
-        most = MOST if self._features.size and not self._inertial else 1.0
+        """Inertial odometry has known levels; without a context to estimate there is nothing that errors spoil."""
+        estimates = self._prior.covariance.any()
+        most = MOST if estimates and not self._inertial else 1.0
         return LastingError(tuning, self._dynamics, self._compiled, most)
 
     def _turn(self, belief: Belief, turn: Array) -> None:
