@@ -63,8 +63,9 @@ def run_reporting(
                 ended, left = wait(left, timeout=_EVERY_S, return_when=FIRST_COMPLETED)
                 for each in ended:
                     each.result()
-                for said in _all_of(reports):
-                    report(*said)
+                _pass_on(reports, report)
+            pool.shutdown(wait=True)  # a process sends its last reports in a thread, and ends after it
+            _pass_on(reports, report)
             return [each.result() for each in made]
         finally:
             stop.set()
@@ -81,12 +82,14 @@ def _named_failure(processes: int) -> Iterator[None]:
         ) from error
 
 
-def _all_of(reports: Any) -> Iterator[tuple[str, int, int]]:
+def _pass_on(reports: Any, report: Report) -> None:
+    """Pass on what has arrived."""
     while True:
         try:
-            yield reports.get_nowait()
+            said = reports.get_nowait()
         except Empty:
             return
+        report(*said)
 
 
 def _begin(reports: Any, stop: Any) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 pytest.importorskip("cflib", reason="needs the extra [crazyflie]")
 
+from cflib.crtp.crtpstack import CRTPPort
 from cflib.utils.encoding import decompress_quaternion
 
 from metarl_robot.control.factory import make_controller
@@ -201,7 +202,9 @@ def test_full_states_arrive_with_our_frames_and_units(loop: Callable[..., Loop])
     flight.link.ask(Request.MODE)
     flight.run(0.1)
     packets: list[Any] = []
-    flight.link._cf.packet_sent.add_callback(packets.append)
+    flight.link._cf.packet_sent.add_callback(
+        lambda packet: packets.append(packet) if packet.port == CRTPPort.COMMANDER_GENERIC else None
+    )
     for _ in range(20):
         numbers, q = rng.uniform(-30.0, 30.0, (4, 3)), rotation.normalise(rng.normal(size=4))
         got = sent_motion(flight, Motion(*numbers[:3], q, numbers[3]))
