@@ -120,8 +120,9 @@ class Arm:
 
         def still() -> bool:
             recent = [np.array(message.position) for message in self.setpoints[-100:]]
-            where = target is None or np.allclose(recent[-1], target, atol=1e-6)
-            return len(recent) == 100 and where and bool(np.ptp(recent, axis=0).max() < 1e-9)
+            if len(recent) < 100 or np.ptp(recent, axis=0).max() > 1e-9:
+                return False
+            return target is None or np.allclose(recent[-1], target, atol=1e-6)
 
         self.probe.wait(still, "a setpoint at rest")
         return self.setpoint
