@@ -254,7 +254,7 @@ def evaluate_all(
 ) -> list[Evaluation]:
     """Run the rivals and the named adapters over each recording.
 
-    recordings: taken one at a time, and not kept: what the predictors need of them lies in temporary files.
+    recordings: taken one at a time, and not kept; the data that the predictors need are in temporary files.
     weights: further weights by name; each adapter that they serve runs with them too, as `adapter (name)`.
     processes: their number; 0: one for each processor. The results are the same.
     rate_hz: of the samples that adapters get; None: the control rate; 0: the recording's.

@@ -55,7 +55,7 @@ SLOWEST_HZ = 45.0
 FOLLOWING_SHARE, HOLDING_SHARE = 0.5, 0.4
 """Largest bandwidth of the feedback [rad/s], times the period of the states: in motion, and below SLOWEST_HZ."""
 FASTEST = 2.0
-"""Velocities of references and predictions are at most as many times the limits; predicted ones also as measured."""
+"""Largest velocity of references and predictions, over the limits; a prediction may be as fast as the state."""
 NEAR_LIMIT = 0.98
 """From this share of an effort limit on in a plan, it is tested whether the reference can be held."""
 NOT_HELD = "the efforts cannot hold the reference, which is displaced"

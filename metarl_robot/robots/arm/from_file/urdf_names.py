@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names and angles in the parts of a URDF that make its dynamics: what would be ignored in silence is refused or said.
+"""Names and angles in a URDF that readers would ignore in silence: they are refused or reported.
 
 URDF readers ignore elements and attributes that they do not know. An `<orgin>` then places a joint at its parent, and a
 `quat_xyzw` is no rotation at all.
@@ -35,7 +35,7 @@ _ATTRIBUTES = {
 }
 _SYMMETRIC = {"iyx", "izx", "izy"}
 _ALIKE = {"element": 0.75, "attribute": 0.8}
-"""Likeness from which on a name is a misspelling: of `axes`, but not of `gear_velocity`, which real files have."""
+"""Least likeness (difflib ratio) of a misspelt name. `axes` is one; `gear_velocity`, which real files have, is not."""
 _LARGEST_RAD = 1.001 * tau
 
 
