@@ -21,7 +21,8 @@ from metarl_robot.core.errors import MetaRLError, UnknownNameError
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.parallel.engine import Engine
 from metarl_robot.parallel.processes import Processes
-from metarl_robot.sim.episode import Episode, EpisodeResult, run_episode
+from metarl_robot.sim.episode import Episode, run_episode
+from metarl_robot.sim.episode_scores import EpisodeResult
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.settling import ORACLE
 from metarl_robot.sim.task_settings import TaskSettings, with_settings

@@ -22,7 +22,7 @@ from metarl_robot.sim.scenario import Scenario, Task
 from metarl_robot.sim.task_settings import TaskSettings
 
 if TYPE_CHECKING:
-    from metarl_robot.sim.episode import Log
+    from metarl_robot.sim.run_log import Log
 
 Array = NDArray[np.float64]
 

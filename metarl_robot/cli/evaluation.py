@@ -184,7 +184,7 @@ def _run(
     settings: dict[str, Any],
 ) -> tuple[dict[str, Any], bool]:
     """Run the evaluation; Ctrl-C keeps finished episodes. Returns (the evaluation's JSON, whether it is complete)."""
-    from metarl_robot.sim.episode import EpisodeResult
+    from metarl_robot.sim.episode_scores import EpisodeResult
     from metarl_robot.sim.evaluate import Evaluation
     from metarl_robot.sim.evaluate import evaluate as run
     from metarl_robot.sim.kinds import simulation

@@ -14,8 +14,9 @@ from metarl_robot.cli.runlog import Array, Event, RunLog, Series
 from metarl_robot.core.quantities import Estimate, Report, quantities
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import Status
-from metarl_robot.sim.episode import EpisodeResult, Log, score
+from metarl_robot.sim.episode_scores import EpisodeResult, score
 from metarl_robot.sim.kinds import simulation
+from metarl_robot.sim.run_log import Log
 from metarl_robot.sim.scenario import Scenario
 from metarl_robot.trajectories.splines import Hold
 

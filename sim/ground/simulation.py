@@ -28,7 +28,7 @@ from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.scenario import Scenario
 
 if TYPE_CHECKING:
-    from metarl_robot.sim.episode import Log
+    from metarl_robot.sim.run_log import Log
 
 Array = NDArray[np.float64]
 

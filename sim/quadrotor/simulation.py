@@ -26,8 +26,8 @@ from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 from metarl_robot.sim.scenario import Scenario
 
 if TYPE_CHECKING:
-    from metarl_robot.sim.episode import Log
     from metarl_robot.sim.quadrotor.training_data import FlightTrainingDataBuilder
+    from metarl_robot.sim.run_log import Log
 
 Array = NDArray[np.float64]
 

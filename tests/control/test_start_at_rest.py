@@ -15,9 +15,10 @@ from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import load_robot
 from metarl_robot.robots.quadrotor.trajectories import Hover
 from metarl_robot.sim.demo import with_sensors
-from metarl_robot.sim.episode import Log, run_episode
+from metarl_robot.sim.episode import run_episode
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.payload import Payload
+from metarl_robot.sim.run_log import Log
 from metarl_robot.sim.scenario import Scenario
 
 FIRST_S = 0.4

@@ -18,7 +18,8 @@ from metarl_robot.robots.ground.flat_outputs import GroundOutputs
 from metarl_robot.robots.ground.grip import torque_bounds
 from metarl_robot.robots.ground.plan import GroundPlan
 from metarl_robot.robots.ground.terrain_report import LoadReport, TerrainReport
-from metarl_robot.sim.episode import EpisodeResult, run_episode
+from metarl_robot.sim.episode import run_episode
+from metarl_robot.sim.episode_scores import EpisodeResult
 from metarl_robot.sim.ground.cross_track import nearest_on
 from metarl_robot.sim.kinds import simulation
 

@@ -27,7 +27,7 @@ from metarl_robot.parallel.local_cluster import private_environment
 from metarl_robot.parallel.processes import Processes
 from metarl_robot.parallel.ray_cluster import ClusterError, RayCluster, ray_cluster
 from metarl_robot.sim import dataset
-from metarl_robot.sim.episode import EpisodeResult
+from metarl_robot.sim.episode_scores import EpisodeResult
 from metarl_robot.sim.evaluate import Evaluation, evaluate
 
 pytestmark = [

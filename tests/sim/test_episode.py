@@ -15,9 +15,11 @@ from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.payload import PAYLOAD
 from metarl_robot.sim.arm.geometry import end_effector_positions
 from metarl_robot.sim.arm.task import Task, nominal_task
-from metarl_robot.sim.episode import Log, run_episode, score
+from metarl_robot.sim.episode import run_episode
+from metarl_robot.sim.episode_scores import score
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.payload import Payload
+from metarl_robot.sim.run_log import Log
 from metarl_robot.sim.scenario import Scenario
 from metarl_robot.sim.settling import RMS_WINDOW_S, running_rms
 from metarl_robot.trajectories.splines import Hold

@@ -11,7 +11,7 @@ import pytest
 
 from metarl_robot.core.errors import MetaRLError, UnknownNameError
 from metarl_robot.core.robot import load_robot
-from metarl_robot.sim.episode import EpisodeResult
+from metarl_robot.sim.episode_scores import EpisodeResult
 from metarl_robot.sim.evaluate import Evaluation, evaluate, run_one
 
 PLANAR = load_robot("planar2")
