@@ -1,14 +1,14 @@
 # `make` lists the targets. ARGS passes options on: make demo ROBOT=quad ARGS=--lockstep, make test ARGS="-k gate".
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench betaflight metaworld lint docs lock clean
+.PHONY: help setup demo check test bench betaflight metaworld aarch64 lint docs lock clean
 
 BIN := .venv/bin
 ARGS ?=
 ROBOT ?= panda
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## install everything into .venv, at the versions of requirements.lock (instant the second time)
 	@.ci/setup
@@ -31,6 +31,9 @@ betaflight: setup  ## build Betaflight 4.6 for the simulator, which tests fly (t
 
 metaworld: setup  ## make the environment of Meta-World 3.1.1 (a minute, 370 MB; needs PyPI)
 	@.ci/metaworld
+
+aarch64: setup  ## install for aarch64 without torch and ROS, and run loop and tests under QEMU (Debian: qemu-user, gcc-aarch64-linux-gnu)
+	@.ci/aarch64 $(ARGS)
 
 lint: setup  ## run the linter and the type checker
 	$(BIN)/ruff check .
