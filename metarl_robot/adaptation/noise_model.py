@@ -7,17 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.filter_tuning import FilterTuning
-from metarl_robot.adaptation.stream.difference_velocities import DifferenceVelocities
 from metarl_robot.adaptation.stream.effort_noise import effort_noise
-from metarl_robot.adaptation.stream.sensor_noise import sensor_noise
-from metarl_robot.adaptation.stream.velocity_noise import velocity_noise
+from metarl_robot.adaptation.stream.noise_levels import noise_levels
 from metarl_robot.core.signals import State
 from metarl_robot.dynamics.protocols import Dynamics
 
 Array = NDArray[np.float64]
-
-UNMEASURED = 1e4
-"""Variance [(rad/s)²] of a velocity that is not measured."""
 
 
 class NoiseModel:
@@ -29,18 +24,12 @@ class NoiseModel:
     """
 
     def __init__(self, tuning: FilterTuning, dynamics: Dynamics, compiled: bool) -> None:
-        self._n, self._dynamics, self._online = dynamics.dof, dynamics, tuning.noise_online
-        self._group = np.repeat(np.arange(len(tuning.noise_groups)), tuning.noise_groups)
-        self._q, self._v = slice(0, self._n), slice(self._n, 2 * self._n)
-        self._velocity = velocity_noise(tuning.velocity_noise, self._group, compiled)
-        self._sensors = sensor_noise(tuning.position_noise, compiled)
-        self._differences = DifferenceVelocities(tuning.position_noise)
+        self._dynamics, self._online = dynamics, tuning.noise_online
+        self._levels = noise_levels(tuning, compiled)
         self._efforts = effort_noise(tuning.model_error, dynamics.nu, compiled)
-        self._still, self.differences = np.zeros(self._n), False
+        self._still, self.differences = np.zeros(dynamics.dof), False
         self._last_q: Array | None = None
-        force = np.full(3, tuning.force_noise**2)
-        self.variance = np.concatenate([tuning.position_noise**2, self._velocity.variance[self._group], force])
-        self.common = np.zeros(len(self.variance))
+        self.variance, self.common = self._levels.variance, self._levels.common
         self.model_error = self._efforts.error
 
     def start(self, state: State) -> None:
@@ -49,19 +38,12 @@ class NoiseModel:
 
     def update(self, state: State, acceleration: Array, dt: float) -> None:
         """Estimate the sensors' noise. acceleration: (n,) about that of the motion."""
-        self._velocity.update(state.v, dt)
-        self.variance[self._v] = white = self._velocity.variance.take(self._group)
-        if self._online and self._last_q is not None:
-            moved = self._dynamics.expected(self._last_q, self._still, state.q)[1]
-            self._sensors.update(moved, state.v, white, dt)
-            self._last_q = state.q
-            self.variance[self._q] = self._sensors.position
-            self.variance[self._v] += self._sensors.velocity
-            self.differences = self._differences.found(moved, state.v, dt)
-            if self.differences:
-                self.variance[self._q], self.variance[self._v] = self._differences.position, UNMEASURED
-            jitter = self._sensors.jitter**0.5
-            self.common[self._q], self.common[self._v] = jitter * state.v, jitter * acceleration
+        if not self._online or self._last_q is None:
+            self._levels.velocity_only(state.v, dt)
+            return
+        moved = self._dynamics.expected(self._last_q, self._still, state.q)[1]
+        self._last_q = state.q
+        self.differences = self._levels.update(moved, state.v, acceleration, dt)
 
     def learn(self, white: Array, response: Array, dt: float) -> None:
         """Estimate the efforts' noise and the model error; arguments as for CommandHistory.learn."""

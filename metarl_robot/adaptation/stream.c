@@ -18,8 +18,8 @@ typedef struct {
 typedef struct {
     long n, groups;
     double memory, least, most;
-    const double *share_of, *v;     /* (groups, n), (n,) */
-    double *last, *step, *variance; /* (n,), (n,), (groups,) */
+    const double *share_of, *v;             /* (groups, n), (n,) */
+    double *last, *step, *variance, *known; /* (n,), (n,), (groups,), (1,) number of samples so far, at most two */
 } Noise;
 
 typedef struct {
@@ -27,8 +27,27 @@ typedef struct {
     double memory, slow, correlation, first, largest;
     const double *least, *moved, *v, *white;    /* (n,) */
     double *off, *mean, *last_v, *stamp;        /* (n,), (n,), (n,), (2,) variance of the stamps, its information */
-    double *position, *velocity;                /* (n,) */
+    double *position, *velocity, *known;        /* (n,), (n,), (1,) number of samples so far */
 } Sensors;
+
+typedef struct {
+    long n;
+    double memory, first, largest, rounding, least_interval, most_interval;
+    const double *least, *moved, *v;                  /* (n,) */
+    double *last, *last_but_one, *count, *position;   /* (n,) */
+    double *known, *interval, *agreeing;              /* (1,) */
+} Differences;
+
+typedef struct {
+    long n;
+    double unmeasured;
+    const Noise *velocity;
+    const Sensors *sensors;
+    const Differences *differences;
+    const long *group;                         /* (n,) */
+    const double *v, *acceleration;            /* (n,) */
+    double *variance, *common;                 /* (2n,) */
+} Levels;
 
 typedef struct {
     long n, nu;
@@ -143,8 +162,7 @@ void smooth(double *level, double *trend, const double *sample, long n, double d
     }
 }
 
-/* known: number of samples before this one, at most two. */
-void noise(const Noise *s, double dt, long known) {
+void noise(const Noise *s, double dt) {
     double bend[s->n];
     const double share = 1.0 - exp(-dt / s->memory);
     for (long i = 0; i < s->n; ++i) {
@@ -153,12 +171,13 @@ void noise(const Noise *s, double dt, long known) {
         s->last[i] = s->v[i];
         s->step[i] = step;
     }
-    for (long g = 0; g < s->groups && known == 2; ++g) {
+    for (long g = 0; g < s->groups && s->known[0] == 2.0; ++g) {
         double sample = 0.0, now = s->variance[g];
         for (long i = 0; i < s->n; ++i) sample += s->share_of[g * s->n + i] * bend[i] * bend[i];
         now += share * (smaller(sample / 6.0, 4.0 * now) - now);
         s->variance[g] = clamped(now, s->least, s->most);
     }
+    s->known[0] = smaller(s->known[0] + 1.0, 2.0);
 }
 
 /* The part of `bend` that is due to the stamps, per velocity; their variance is updated. */
@@ -176,16 +195,17 @@ static double of_stamp(const Sensors *s, const double *bend, double keep) {
     return jitter * fit / (jitter * size + 1.0);
 }
 
-/* known: number of samples before this one. */
-void sensors(const Sensors *s, double dt, long known) {
+void sensors(const Sensors *s, double dt) {
+    const double known = s->known[0];
     double bend[s->n];
+    s->known[0] += 1.0;
     for (long i = 0; i < s->n; ++i) {
         const double off = s->moved[i] - 0.5 * dt * (s->v[i] + s->last_v[i]);
         bend[i] = off - s->off[i];
         s->off[i] = off;
         s->last_v[i] = s->v[i];
     }
-    if (known < 2) return;
+    if (known < 2.0) return;
     const double keep = exp(-dt / s->memory), share = larger(1.0 - keep, 1.0 / (known + s->first));
     const double common = of_stamp(s, bend, keep), fade = exp(-dt / s->slow);
     for (long i = 0; i < s->n; ++i) {
@@ -198,6 +218,77 @@ void sensors(const Sensors *s, double dt, long known) {
         const double slow = s->correlation / dt * (s->mean[i] * s->mean[i] - known_part), before = s->velocity[i];
         s->velocity[i] = larger(before + share * (smaller(slow, s->largest * (before + white)) - before), 0.0);
     }
+}
+
+static int equal(const Differences *s, double interval, double rounding) {
+    for (long i = 0; i < s->n; ++i)
+        if (!(fabs(s->moved[i] - interval * s->v[i]) <= rounding)) return 0;
+    return 1;
+}
+
+static int agree(const Differences *s, double dt) {
+    double most = 0.0, along = 0.0, square = 0.0;
+    long moving = 0;
+    for (long i = 0; i < s->n; ++i) {
+        most = larger(most, fabs(s->moved[i]));
+        along += s->moved[i] * s->v[i];
+        square += s->v[i] * s->v[i];
+        moving += s->moved[i] != 0.0;
+    }
+    const double rounding = s->rounding * most, interval = along / (square + 1e-300);
+    if (moving < 2) return equal(s, dt, rounding) || equal(s, s->interval[0], rounding);
+    if (!(s->least_interval * dt < interval && interval < s->most_interval * dt)) return 0;
+    s->interval[0] = interval;
+    return equal(s, interval, rounding);
+}
+
+/* Takes a third difference into the variance of the positions that have changed. */
+static void learn_positions(const Differences *s, double share) {
+    for (long i = 0; i < s->n; ++i) {
+        const double third = s->moved[i] - 2.0 * s->last[i] + s->last_but_one[i], now = s->position[i];
+        if (s->moved[i] == 0.0 && s->last[i] == 0.0 && s->last_but_one[i] == 0.0) continue;
+        s->count[i] += 1.0;
+        double size = third * third / 20.0;
+        if (s->count[i] > s->first) size = smaller(size, s->largest * now);
+        s->position[i] += larger(share, 1.0 / s->count[i]) * (size - now);
+    }
+}
+
+/* Returns 1 if the velocities are differences of the positions. */
+int differences(const Differences *s, double dt) {
+    int moves = 0, turns = 0, coarse = 0;
+    for (long i = 0; i < s->n; ++i) {
+        moves |= s->moved[i] != 0.0;
+        turns |= s->v[i] != 0.0;
+    }
+    if (moves) s->agreeing[0] = agree(s, dt);
+    else if (turns) s->agreeing[0] = 0.0;
+    if (s->agreeing[0] && s->known[0] == 2.0) learn_positions(s, 1.0 - exp(-dt / s->memory));
+    s->known[0] = smaller(s->known[0] + 1.0, 2.0);
+    for (long i = 0; i < s->n; ++i) {
+        s->last_but_one[i] = s->last[i];
+        s->last[i] = s->moved[i];
+        coarse |= s->position[i] > s->least[i];
+    }
+    return s->agreeing[0] && coarse;
+}
+
+/* Noise levels at a sample.
+ * Returns 1 if the velocities are differences of the positions. */
+int levels(const Levels *s, double dt) {
+    double *of_q = s->variance, *of_v = s->variance + s->n;
+    noise(s->velocity, dt);
+    for (long i = 0; i < s->n; ++i) of_v[i] = s->velocity->variance[s->group[i]];
+    sensors(s->sensors, dt); /* it reads of_v */
+    const int found = differences(s->differences, dt);
+    const double jitter = sqrt(s->sensors->stamp[0]);
+    for (long i = 0; i < s->n; ++i) {
+        of_q[i] = found ? s->differences->position[i] : s->sensors->position[i];
+        of_v[i] = found ? s->unmeasured : of_v[i] + s->sensors->velocity[i];
+        s->common[i] = jitter * s->v[i];
+        s->common[s->n + i] = jitter * s->acceleration[i];
+    }
+    return found;
 }
 
 /* white (size,), response (size, nu) */

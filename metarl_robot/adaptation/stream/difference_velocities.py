@@ -17,12 +17,14 @@ A noiseless simulation can have such velocities, too (semi-implicit Euler). They
 
 from __future__ import annotations
 
+import ctypes
 from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.stream.library import FIRST_SAMPLES, LARGEST, NOISE_MEMORY_S
+from metarl_robot.adaptation.stream.library import FIRST_SAMPLES, LARGEST, NOISE_MEMORY_S, POINTER, stream_library
+from metarl_robot.compile.kernel import Kernel
 
 Array = NDArray[np.float64]
 
@@ -30,6 +32,12 @@ ROUNDING = 1e-6
 """Largest disagreement, over the largest motion, that is rounding."""
 INTERVALS = 0.5, 2.0
 """Range of T, over that of the stamps."""
+
+
+def difference_velocities(least: Array, compiled: bool = True) -> DifferenceVelocities:
+    """Build a DifferenceVelocities. compiled: in C if there is a compiler."""
+    library = stream_library(compiled)
+    return DifferenceVelocities(least) if library is None else CompiledDifferenceVelocities(least, library)
 
 
 class DifferenceVelocities:
@@ -45,18 +53,19 @@ class DifferenceVelocities:
         self._least = np.square(least)
         self.position = self._least.copy()
         self._last, self._last_but_one, self._count = (np.zeros(len(least)) for _ in range(3))
-        self._known, self._interval_s, self._agreeing = 0, 0.0, False
+        self._known, self._interval_s, self._agreeing = np.zeros(1), np.zeros(1), np.zeros(1)
 
     def found(self, moved: Array, v: Array, dt: float) -> bool:
         """Process a sample, `moved` (n,) from the last; returns whether its velocities v (n,) are differences."""
         if moved.any():
-            self._agreeing = self._agree(moved, v, dt)
+            self._agreeing[0] = self._agree(moved, v, dt)
         elif v.any():
-            self._agreeing = False
-        if self._agreeing and self._known == 2:
+            self._agreeing[0] = 0.0
+        if self._agreeing[0] and self._known[0] == 2.0:
             self._learn(moved, 1.0 - exp(-dt / NOISE_MEMORY_S))
-        self._last_but_one, self._last, self._known = self._last, moved, min(self._known + 1, 2)
-        return self._agreeing and bool((self.position > self._least).any())
+        self._last_but_one[:], self._last[:] = self._last, moved
+        self._known[0] = min(self._known[0] + 1.0, 2.0)
+        return bool(self._agreeing[0] and (self.position > self._least).any())
 
     def _learn(self, moved: Array, share: float) -> None:
         """Take a third difference into the variance of the joints that have changed."""
@@ -73,9 +82,33 @@ class DifferenceVelocities:
             interval_s = float(moved @ v) / (float(v @ v) + 1e-300)
             if not INTERVALS[0] * dt < interval_s < INTERVALS[1] * dt:
                 return False
-            self._interval_s = interval_s
+            self._interval_s[0] = interval_s
             return _equal(moved, interval_s * v, rounding)
-        return _equal(moved, dt * v, rounding) or _equal(moved, self._interval_s * v, rounding)
+        return _equal(moved, dt * v, rounding) or _equal(moved, float(self._interval_s[0]) * v, rounding)
+
+
+class CompiledDifferenceVelocities(DifferenceVelocities):
+    """DifferenceVelocities in C (stream.c). struct: the C struct.
+
+    inputs: displacement and velocity (n,), where C reads a sample; None: arrays of its own.
+    """
+
+    def __init__(self, least: Array, library: Kernel, inputs: tuple[Array, Array] | None = None) -> None:
+        super().__init__(least)
+        self._moved, self._v = np.zeros((2, len(least))) if inputs is None else inputs
+        self.struct = library.struct(
+            "Differences",
+            n=len(least), memory=NOISE_MEMORY_S, first=float(FIRST_SAMPLES), largest=LARGEST, rounding=ROUNDING,
+            least_interval=INTERVALS[0], most_interval=INTERVALS[1], least=self._least, moved=self._moved, v=self._v,
+            last=self._last, last_but_one=self._last_but_one, count=self._count, position=self.position,
+            known=self._known, interval=self._interval_s, agreeing=self._agreeing,
+        )  # fmt: skip
+        self._self = ctypes.byref(self.struct)
+        self._in_c = ctypes.CFUNCTYPE(ctypes.c_int, POINTER, ctypes.c_double)(("differences", library))
+
+    def found(self, moved: Array, v: Array, dt: float) -> bool:
+        self._moved[:], self._v[:] = moved, v
+        return bool(self._in_c(self._self, dt))
 
 
 def _equal(one: Array, other: Array, rounding: float) -> bool:

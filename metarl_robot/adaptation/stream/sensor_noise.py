@@ -13,6 +13,8 @@ from metarl_robot.adaptation.stream.library import FIRST_SAMPLES, LARGEST, NOISE
 from metarl_robot.compile.kernel import Kernel
 
 Array = NDArray[np.float64]
+Inputs = tuple[Array, Array, Array]
+"""Displacement, velocity, and variance of the velocity's white noise, (n,) each."""
 
 SLOW_S, SLOW_CORRELATION_S = 0.05, 0.1
 """A lasting velocity error is averaged over the first time, and counts as correlated over the second."""
@@ -44,7 +46,7 @@ class SensorNoise:
         self.position, self.velocity = self._least.copy(), np.zeros(n)
         self._off, self._mean, self._last_v = np.zeros(n), np.zeros(n), np.zeros(n)
         self._stamp = np.zeros(2)  # variance of the stamps and its information
-        self._known = 0
+        self._known = np.zeros(1)  # samples so far
 
     @property
     def jitter(self) -> float:
@@ -53,16 +55,14 @@ class SensorNoise:
 
     def update(self, moved: Array, v: Array, white: Array, dt: float) -> None:
         """Process a sample. moved: (n,) measured displacement; white: (n,) variance of the velocity's white noise."""
-        self._take(moved, v, white, dt)
-        self._known += 1
-
-    def _take(self, moved: Array, v: Array, white: Array, dt: float) -> None:
+        known = float(self._known[0])
+        self._known += 1.0
         off = moved - 0.5 * dt * (v + self._last_v)
         bend = off - self._off
         self._off[:], self._last_v[:] = off, v
-        if self._known < 2:
+        if known < 2.0:
             return
-        share = max(1.0 - exp(-dt / NOISE_MEMORY_S), 1.0 / (self._known + FIRST_SAMPLES))
+        share = max(1.0 - exp(-dt / NOISE_MEMORY_S), 1.0 / (known + FIRST_SAMPLES))
         bend = bend - v * self._of_stamp(bend, v, exp(-dt / NOISE_MEMORY_S))
         of_position = np.square(bend) / 6.0 - white * dt**2 / 12.0
         now = self.position
@@ -89,21 +89,25 @@ class SensorNoise:
 
 
 class CompiledSensorNoise(SensorNoise):
-    """SensorNoise in C (stream.c)."""
+    """SensorNoise in C (stream.c). struct: the C struct.
 
-    def __init__(self, least: Array, library: Kernel) -> None:
+    inputs: where C reads a sample; None: arrays of its own.
+    """
+
+    def __init__(self, least: Array, library: Kernel, inputs: Inputs | None = None) -> None:
         super().__init__(least)
-        self._moved, self._v, self._white = (np.zeros(len(least)) for _ in range(3))
-        self._struct = library.struct(
+        own = np.zeros((3, len(least)))
+        self._moved, self._v, self._white = own if inputs is None else inputs
+        self.struct = library.struct(
             "Sensors",
             n=len(least), memory=NOISE_MEMORY_S, slow=SLOW_S, correlation=SLOW_CORRELATION_S,
             first=float(FIRST_SAMPLES), largest=LARGEST, least=self._least, moved=self._moved, v=self._v,
             white=self._white, off=self._off, mean=self._mean, last_v=self._last_v, stamp=self._stamp,
-            position=self.position, velocity=self.velocity,
+            position=self.position, velocity=self.velocity, known=self._known,
         )  # fmt: skip
-        self._self = ctypes.byref(self._struct)
-        self._in_c = ctypes.CFUNCTYPE(None, POINTER, ctypes.c_double, ctypes.c_long)(("sensors", library))
+        self._self = ctypes.byref(self.struct)
+        self._in_c = ctypes.CFUNCTYPE(None, POINTER, ctypes.c_double)(("sensors", library))
 
-    def _take(self, moved: Array, v: Array, white: Array, dt: float) -> None:
+    def update(self, moved: Array, v: Array, white: Array, dt: float) -> None:
         self._moved[:], self._v[:], self._white[:] = moved, v, white
-        self._in_c(self._self, dt, self._known)
+        self._in_c(self._self, dt)

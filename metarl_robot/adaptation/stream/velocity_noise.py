@@ -41,36 +41,37 @@ class VelocityNoise:
         self.variance = np.square(np.asarray(initial, dtype=np.float64))
         self._share_of = (group == np.arange(len(self.variance))[:, None]) / np.bincount(group)[:, None]
         self._last, self._step = np.zeros(len(group)), np.zeros(len(group))
-        self._known = 0
+        self._known = np.zeros(1)  # samples so far, at most two
 
     def update(self, v: Array, dt: float) -> None:
-        self._take(v, dt)
-        self._known = min(self._known + 1, 2)
-
-    def _take(self, v: Array, dt: float) -> None:
         step = v - self._last
         bend = step - self._step
         self._last[:], self._step[:] = v, step
-        if self._known == 2:
+        if self._known[0] == 2.0:
             share, now = 1.0 - exp(-dt / NOISE_MEMORY_S), self.variance
             moved = now + share * (np.minimum(self._share_of @ (bend * bend) / 6.0, 4.0 * now) - now)
             self.variance[:] = np.clip(moved, *NOISE_VARIANCE_RANGE)
+        self._known[0] = min(self._known[0] + 1.0, 2.0)
 
 
 class CompiledVelocityNoise(VelocityNoise):
-    """VelocityNoise in C (stream.c)."""
+    """VelocityNoise in C (stream.c). struct: the C struct.
 
-    def __init__(self, initial: Sequence[float], group: IntArray, library: Kernel) -> None:
+    v: (n,) where C reads the sample; None: an array of its own.
+    """
+
+    def __init__(self, initial: Sequence[float], group: IntArray, library: Kernel, v: Array | None = None) -> None:
         super().__init__(initial, group)
-        self._v, (least, most) = np.zeros(len(group)), NOISE_VARIANCE_RANGE
-        self._struct = library.struct(
+        self._v, (least, most) = np.zeros(len(group)) if v is None else v, NOISE_VARIANCE_RANGE
+        self.struct = library.struct(
             "Noise",
             n=len(group), groups=len(self.variance), memory=NOISE_MEMORY_S, least=least, most=most,
             share_of=self._share_of, v=self._v, last=self._last, step=self._step, variance=self.variance,
+            known=self._known,
         )  # fmt: skip
-        self._self = ctypes.byref(self._struct)
-        self._in_c = ctypes.CFUNCTYPE(None, POINTER, ctypes.c_double, ctypes.c_long)(("noise", library))
+        self._self = ctypes.byref(self.struct)
+        self._in_c = ctypes.CFUNCTYPE(None, POINTER, ctypes.c_double)(("noise", library))
 
-    def _take(self, v: Array, dt: float) -> None:
+    def update(self, v: Array, dt: float) -> None:
         self._v[:] = v
-        self._in_c(self._self, dt, self._known)
+        self._in_c(self._self, dt)
