@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The part of an estimate that control uses: a physically possible context, with a growing share after the start.
 
-The force of the rest of the estimated context counts as a disturbance.
+The force of the rest of the estimated context counts as a disturbance. Both are computed when they are asked for: a
+recording's adapter is asked less often than it gets samples.
 """
 
 from __future__ import annotations
@@ -21,19 +22,23 @@ STARTED = 10.0
 
 
 class ControlledContext:
-    """share: of context and disturbance that control gets. context: (k,). rest: (n,) force of the rest [Nm].
+    """share: of context and disturbance that control gets.
 
     start_s: time constant with which control passes from the nominal model to the estimate; 0: at once.
     """
 
     def __init__(self, start_s: float) -> None:
         self._start_s, self._since_s = start_s, 0.0
+        self._existing: Array | None = None
+        self._rest: Array | None = None
+        self._design: Callable[[], Array] | None = None
         self.share = self._share_now()
 
     def use(self, features: FeatureMap, context: Array, dof: int) -> None:
         """Take other features, and their context (k,)."""
         self._features, self._dof = features, dof
-        self.context, self.rest = self.share * features.existing(context), np.zeros(dof)
+        self._estimated, self._design = context.copy(), None
+        self._existing = self._rest = None
 
     def skip_start(self) -> None:
         """Use the whole estimate from now on."""
@@ -44,12 +49,30 @@ class ControlledContext:
         self._since_s += dt
 
     def update(self, context: Array, design: Callable[[], Array]) -> None:
-        """Take an estimated context (k,). design: gives Φ (n, k) at the last sample."""
-        existing = self._features.existing(context)
+        """Take an estimated context (k,). design: gives Φ (n, k) at the last sample; it is called before the next."""
         self.share = self._share_now()
-        rest = self.share * (context - existing)
-        self.context = self.share * existing
-        self.rest = design() @ rest if np.count_nonzero(rest) else np.zeros(self._dof)
+        self._estimated, self._design = context.copy(), design
+        self._existing = self._rest = None
+
+    @property
+    def context(self) -> Array:
+        """The context (k,) that control gets."""
+        return self.share * self._possible()
+
+    @property
+    def rest(self) -> Array:
+        """Force (n,) of the rest of the estimate [Nm]."""
+        if self._rest is None:
+            rest = self.share * (self._estimated - self._possible())
+            self._rest = np.zeros(self._dof)
+            if self._design is not None and np.count_nonzero(rest):
+                self._rest = self._design() @ rest
+        return self._rest
+
+    def _possible(self) -> Array:
+        if self._existing is None:
+            self._existing = self._features.existing(self._estimated)
+        return self._existing
 
     def _share_now(self) -> float:
         return 1.0 - exp(-self._since_s / self._start_s) if self._since_s < STARTED * self._start_s else 1.0

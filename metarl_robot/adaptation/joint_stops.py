@@ -32,7 +32,8 @@ def stopped(stops: Array | None, state: State, v_0: Array, dt: float) -> Indices
         return _NONE
     lower, upper = stops
     near = STOP_WITHIN + dt * np.maximum(np.abs(state.v), np.abs(v_0))
-    return np.flatnonzero((state.q < lower + near) | (state.q > upper - near))
+    touching: Indices = ((state.q < lower + near) | (state.q > upper - near)).nonzero()[0]
+    return touching
 
 
 def admit_stops(predicted: Belief, inertia: Array, joints: Indices, dt: float) -> None:

@@ -18,8 +18,9 @@ inputs X (R, in) and back-propagated errors D (R, out). The adapted layer is
 
     y = x Wᵀ + b - (x Xᵀ) (α_W D) - α_b Σ D
 
-so that no array of the weights' size is written. Single precision suffices: the residual is known to per cent. The
-steps are taken when a prediction is asked for: a recording's adapter is asked less often than it gets samples.
+so that no array of the weights' size is written. Single precision suffices: the residual is known to per cent. Inputs
+are computed, and the steps taken, when a prediction is asked for: a recording's adapter is asked less often than it
+gets samples, and the inputs of many states cost little more than those of one.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ ADAPT_EVERY = 4
 """Samples between two adaptations."""
 REMAINDER = 10
 """Number of last samples over which the remaining error is averaged."""
+KEPT = MEMORY + ADAPT_EVERY - 1
+"""Samples that an adaptation may need when it is computed."""
+SIGNALS = ("q", "v", "a", "residual")
 
 
 class NetworkInputs(Protocol):
@@ -263,28 +267,38 @@ class MamlAdapter:
 
     def reset(self) -> None:
         self._meter.reset()
-        self._x: deque[Array] = deque(maxlen=MEMORY)
-        self._target: deque[Array] = deque(maxlen=MEMORY)
+        self._new: deque[Sample] = deque(maxlen=KEPT)  # without inputs as yet
+        self._x: deque[Array] = deque(maxlen=KEPT)
+        self._target: deque[Array] = deque(maxlen=KEPT)
         self._count = 0
         self._remainder: Array | None = np.zeros_like(self._scale)
         self._network = self._trained
-        self._due: tuple[tuple[Array, ...], tuple[Array, ...]] | None = None
+        self._due: int | None = None  # number of samples at an adaptation that is not computed yet
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
-        sample = self._meter.update(state, effort, dt)
-        self._x.append(self._inputs.encode(sample.q[None], sample.v[None], sample.a[None])[0])
-        self._target.append(sample.residual / self._scale)
+        self._new.append(self._meter.update(state, effort, dt))
         self._count += 1
-        if len(self._x) >= FEWEST:
+        if self._count >= FEWEST:
             self._remainder = None
             if self._count % ADAPT_EVERY == 0:
-                self._due = tuple(self._x), tuple(self._target)
+                self._due = self._count
         return EMPTY_CONTEXT
+
+    def _latest(self, samples: int, until: int) -> tuple[Array, Array]:
+        """Inputs (N, n_x) and targets (N, n) of the last `samples` up to sample number `until`."""
+        if self._new:
+            q, v, a, residual = (np.array([getattr(each, of) for each in self._new]) for of in SIGNALS)
+            self._x.extend(self._inputs.encode(q, v, a))
+            self._target.extend(residual / self._scale)
+            self._new.clear()
+        end = len(self._x) - (self._count - until)
+        rows = slice(max(end - samples, 0), end)
+        return np.array(list(self._x)[rows]), np.array(list(self._target)[rows])
 
     def _adapted(self) -> AdaptedNetwork:
         """The network after the latest adaptation, which is computed when it is needed."""
         if self._due is not None:
-            x, target = (np.array(each) for each in self._due)
+            x, target = self._latest(MEMORY, self._due)
             self._due, self._network = None, self._trained
             for _ in range(self._steps):
                 self._network = self._network.stepped(self._step_sizes, x, target)
@@ -293,19 +307,19 @@ class MamlAdapter:
     def _remaining(self) -> Array:
         """Mean remaining error (n,) over the last samples [Nm]."""
         if self._remainder is None:
-            x, target = (np.array(list(each)[-REMAINDER:]) for each in (self._x, self._target))
+            x, target = self._latest(REMAINDER, self._count)
             self._remainder = self._scale * (target - self._adapted().predict(x)).mean(axis=0)
         return self._remainder
 
     def evaluate(self, xi: Xi) -> Array:
-        if len(self._x) < FEWEST:
+        if self._count < FEWEST:
             return np.zeros_like(xi.v)
         x = self._inputs.encode(xi.q, xi.v, xi.a)
         return self._scale * self._adapted().predict(x) + self._remaining()
 
     def jacobian(self, xi: Xi) -> Array:
         n = xi.v.shape[1]
-        if len(self._x) < FEWEST:
+        if self._count < FEWEST:
             return np.zeros((len(xi.v), n, 3 * n))
         by_x = self._adapted().jacobian(self._inputs.encode(xi.q, xi.v, xi.a))
         return self._scale[:, None] * (by_x @ self._inputs.jacobian(xi.q, xi.v, xi.a))

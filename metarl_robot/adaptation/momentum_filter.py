@@ -150,7 +150,7 @@ class MomentumFilter:
     @property
     def context(self) -> Context:
         std = self._unexplained.std_factor * np.sqrt(np.maximum(self.belief.covariance.diagonal()[self._z], 0.0))
-        return Context(self._features.names, self._controlled.context.copy(), std)
+        return Context(self._features.names, self._controlled.context, std)
 
     @property
     def estimated(self) -> Array:

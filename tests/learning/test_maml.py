@@ -333,6 +333,21 @@ def test_inputs_do_not_depend_on_how_many_states_are_asked_for(planar: Robot) ->
     np.testing.assert_allclose(inputs.encode(q, v, a)[:3], inputs.encode(q[:3], v[:3], a[:3]), atol=1e-12)
 
 
+def test_predictions_do_not_depend_on_how_often_they_are_asked_for(
+    planar: Robot, dynamics: ArmDynamics, checkpoint: Checkpoint, driven: Rollouts
+) -> None:
+    often, seldom = (bare_adapter("maml", planar, dynamics, AdapterTuning(40.0), checkpoint) for _ in range(2))
+    q, v, effort = (x[1].astype(float) for x in (driven.q_measured, driven.v_measured, driven.effort))
+    for k in range(min(120, len(q))):
+        for adapter in (often, seldom):
+            adapter.update(State(q[k], v[k]), effort[max(k - 1, 0)], driven.dt)
+        xi = Xi(q[k : k + 1], v[k : k + 1], np.ones((1, 2)), np.zeros((1, 2)), np.zeros((2, 1, 2)))
+        asked = often.evaluate(xi)
+        if k in (2, 5, 50, 103):
+            np.testing.assert_allclose(seldom.evaluate(xi), asked, atol=1e-6)  # in single precision
+            assert np.any(asked) == (k > 2)
+
+
 def test_reset_forgets(planar: Robot, dynamics: ArmDynamics, checkpoint: Checkpoint, driven: Rollouts) -> None:
     adapter = adapter_after(planar, dynamics, checkpoint, driven, 50)
     state = np.ones((dynamics.knots, 2))
