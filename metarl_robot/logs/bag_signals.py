@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Callable
 from functools import reduce
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import UnknownNameError, shortened
 from metarl_robot.core.robot import Robot
 from metarl_robot.logs.bag_file import Bag, RawMessage
-from metarl_robot.logs.joint_state import TYPE, JointStateDecoder, JointStates
+from metarl_robot.logs.joint_state import TYPE, JointStateDecoder, JointStates, JointStatesBlock, decoded_block
 from metarl_robot.logs.log_map import LogMap, TimeMap
 from metarl_robot.logs.recording import LogError, Repair
 from metarl_robot.logs.series import MOST_SAMPLES, RawLog, Rows
@@ -28,6 +29,8 @@ REPORTED = 10_000
 _NAMES = ("name", "joint_names")
 """Fields that name the joints of the values beside them."""
 _OF_JOINT_STATES = JointStates._fields[2:]
+_BLOCK = 1000
+"""JointState messages that are decoded at once."""
 _WRONG_LENGTH = "messages with too few values: left out"
 _OTHER_JOINTS = "messages without all joints of the robot: left out"
 _UNREADABLE = "messages that cannot be decoded: left out"
@@ -84,6 +87,7 @@ class _Reader:
         self._quick = {topic: JointStateDecoder() for topic in wanted}
         self._orders: dict[tuple[str, ...], slice | list[int] | None] = {}
         self._left_out: Counter[str] = Counter()
+        self._waiting: dict[str, list[RawMessage]] = {topic: [] for topic in wanted}
         self._taken = 0
         self._n, self._unnamed = robot.dof, slice(robot.dof)
 
@@ -92,8 +96,40 @@ class _Reader:
         return self._taken >= MOST_SAMPLES
 
     def take(self, message: RawMessage) -> None:
-        """Take in one message."""
+        """Take in one message. JointState messages wait until there is a block of them."""
         self._taken += 1
+        if message.type != TYPE:
+            self._take_one(message)
+            return
+        waiting = self._waiting[message.topic]
+        waiting.append(message)
+        if len(waiting) == _BLOCK:
+            self._take_waiting(message.topic)
+
+    def _take_waiting(self, topic: str) -> None:
+        messages, self._waiting[topic] = self._waiting[topic], []
+        block = self._block(messages) if messages else None
+        if block is None:
+            for message in messages:
+                self._take_one(message)
+            return
+        received = self._map.time.clock == "received"
+        stamps_ns = np.array([each.received_ns for each in messages]) if received else block.stamps_ns
+        for each in self._wanted[topic]:
+            rows = self._values(getattr(block, each.field), block.name)
+            if rows is not None:
+                each.rows.extend(stamps_ns, rows)
+
+    def _block(self, messages: list[RawMessage]) -> JointStatesBlock | None:
+        """These messages decoded at once; None: each is to be decoded by itself."""
+        if any(each.field not in _OF_JOINT_STATES for each in self._wanted[messages[0].topic]):
+            return None
+        try:
+            return decoded_block([message.data for message in messages])
+        except (ValueError, struct.error):
+            return None
+
+    def _take_one(self, message: RawMessage) -> None:
         try:
             content = self._content(message)
             stamp_ns = self._stamp(content, message.received_ns)
@@ -118,15 +154,21 @@ class _Reader:
     def _row(self, content: Any, field: str) -> Array | None:
         """Values of a field in the robot's order of joints; None if it has none."""
         values, names = self._field(content, field)
-        if not len(values):
+        rows = self._values(values[None], names)
+        return None if rows is None else rows[0]
+
+    def _values(self, values: Array, names: tuple[str, ...]) -> Array | None:
+        """Values (K, ·) of K messages in the robot's order of joints; None if they have none."""
+        count, length = values.shape
+        if not length:
             return None  # an absent velocity or effort
         order = self._order(names) if names else self._unnamed
         if order is None:
-            self._left_out[_OTHER_JOINTS] += 1
-        elif len(values) != len(names) if names else len(values) < self._n:
-            self._left_out[_WRONG_LENGTH] += 1
+            self._left_out[_OTHER_JOINTS] += count
+        elif length != len(names) if names else length < self._n:
+            self._left_out[_WRONG_LENGTH] += count
         else:
-            return np.asarray(values[order])
+            return np.asarray(values[:, order])
         return None
 
     def _field(self, content: Any, field: str) -> tuple[Array, tuple[str, ...]]:
@@ -148,6 +190,8 @@ class _Reader:
 
     def log(self, damage: str) -> RawLog:
         """The signals that were read. Raises LogError if positions or efforts are missing."""
+        for topic in self._waiting:
+            self._take_waiting(topic)
         rows = {each.key: each.rows for several in self._wanted.values() for each in several}
         for key in ("position", "effort"):
             if not len(rows[key]):

@@ -8,12 +8,14 @@ then three sequences of doubles.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Stamps = NDArray[np.int64]
 
 TYPE = "sensor_msgs/msg/JointState"
 _STAMP, _FRAME = 4, 12
@@ -38,6 +40,41 @@ class JointStates(NamedTuple):
     position: Array
     velocity: Array
     effort: Array
+
+
+class JointStatesBlock(NamedTuple):
+    """K messages of one layout: stamps (K,) [ns], names, and position, velocity and effort (K, ·) as recorded."""
+
+    stamps_ns: Stamps
+    name: tuple[str, ...]
+    position: Array
+    velocity: Array
+    effort: Array
+
+
+def decoded_block(raw: Sequence[bytes]) -> JointStatesBlock | None:
+    """Decode messages at once; None if they differ in more than numbers.
+
+    Raises:
+        ValueError, struct.error: the first one is no such message.
+    """
+    layout = _read_layout(raw[0])
+    if any(len(each) != layout.size for each in raw):
+        return None
+    table = np.frombuffer(b"".join(raw), np.uint8).reshape(len(raw), layout.size)
+    alike = [(0, _STAMP), (_FRAME, _FRAME + len(layout.head)), *((at, at + 4) for at, _, _ in layout.fields)]
+    if not all((table[:, begin:end] == table[0, begin:end]).all() for begin, end in alike):
+        return None
+    seconds, nanoseconds = _column(table, _STAMP, "<i4", 1), _column(table, _STAMP + 4, "<u4", 1)
+    stamps_ns = seconds[:, 0].astype(np.int64) * 1_000_000_000 + nanoseconds[:, 0]
+    values = [_column(table, offset, "<f8", count) for _, offset, count in layout.fields]
+    return JointStatesBlock(stamps_ns, layout.names, *values)
+
+
+def _column(table: NDArray[np.uint8], at: int, kind: str, count: int) -> NDArray[Any]:
+    """The numbers (K, count) from byte `at` on."""
+    size = count * np.dtype(kind).itemsize
+    return np.ascontiguousarray(table[:, at : at + size]).view(kind) if count else np.empty((len(table), 0), kind)
 
 
 class JointStateDecoder:

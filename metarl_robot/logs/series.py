@@ -63,12 +63,28 @@ class Rows:
 
     def add(self, stamp_ns: int, row: Array) -> None:
         """Append a row (width,)."""
+        place = self._place()
+        self._stamps[-1][place], self._values[-1][place] = stamp_ns, row
+        self._count += 1
+
+    def extend(self, stamps_ns: Stamps, rows: Array) -> None:
+        """Append K rows: stamps (K,), values (K, width)."""
+        done = 0
+        while done < len(stamps_ns):
+            place = self._place()
+            chosen = slice(done, done + _BLOCK - place)
+            taken = len(stamps_ns[chosen])
+            self._stamps[-1][place : place + taken] = stamps_ns[chosen]
+            self._values[-1][place : place + taken] = rows[chosen]
+            self._count, done = self._count + taken, done + taken
+
+    def _place(self) -> int:
+        """Place of the next row within the last block."""
         place = self._count % _BLOCK
         if place == 0:
             self._stamps.append(np.empty(_BLOCK, np.int64))
             self._values.append(np.empty((_BLOCK, self.width)))
-        self._stamps[-1][place], self._values[-1][place] = stamp_ns, row
-        self._count += 1
+        return place
 
     def series(self) -> Series:
         """All rows, of which none are kept here."""

@@ -18,8 +18,10 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from metarl_robot.adaptation.factory import filter_tuning
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.robot import MODELS_DIR, Robot, load_robot
+from metarl_robot.logs import bag_signals
+from metarl_robot.logs.bag_file import Bag
 from metarl_robot.logs.cells import grid_of
-from metarl_robot.logs.joint_state import JointStateDecoder
+from metarl_robot.logs.joint_state import JointStateDecoder, decoded_block
 from metarl_robot.logs.log_map import LogMap, TimeMap, read_map
 from metarl_robot.logs.reading import nominal_gravity, read_log
 from metarl_robot.logs.recording import LogError, Recording, Repair
@@ -398,6 +400,37 @@ def test_joint_states_are_decoded_as_the_library_does(messages: list[tuple[list[
             assert found.stamp_ns == second * 10**9 + 7 and found.name == tuple(names)
             for ours, theirs in zip(found[2:], arrays, strict=True):
                 np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_block_of_joint_states_is_decoded_as_each_of_them(tmp_path: Path) -> None:
+    """Blocks of one layout at once, others message by message; the last block is shorter."""
+    raw: list[bytes] = []
+    for size in (2, 3):
+        joints, places = tuple(f"joint_{i}" for i in range(size)), list(range(size))
+        log = Made(np.arange(50) * 1e-3, *np.random.default_rng(size).normal(size=(3, 50, size)), joints=joints)
+        with Bag(write_bag(tmp_path / f"{size}", log, order=places, velocity=size == 2)) as bag:
+            raw += [bytes(message.data) for message in bag.messages(("/joint_states",))]
+    assert decoded_block(raw) is None and decoded_block(raw[::-1]) is None
+    for messages in (raw[:50], raw[50:]):
+        block, decode = decoded_block(messages), JointStateDecoder()
+        assert block is not None
+        for k, each in enumerate(map(decode, messages)):
+            assert block.stamps_ns[k] == each.stamp_ns and block.name == each.name
+            for ours, theirs in zip(block[2:], each[2:], strict=True):
+                np.testing.assert_array_equal(ours[k], theirs)
+
+
+@pytest.mark.parametrize("size", [1, 7, 90])
+def test_a_recording_does_not_depend_on_the_size_of_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    folder = write_bag(tmp_path / "bag", made(PANDA, 100), order=[3, 0, 6, 1, 5, 2, 4], extra=("finger",))
+    whole = read_log(PANDA, folder)
+    monkeypatch.setattr(bag_signals, "_BLOCK", size)
+    parts = read_log(PANDA, folder)
+    assert parts.repairs == whole.repairs
+    for name in ("time_s", "q", "v", "effort"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 
 
 @given(st.binary(max_size=80))
