@@ -274,11 +274,13 @@ def evaluate_all(
         report("measure", len(each), len(each))
         labels = [f" {i + 1}/{len(each)}" if len(each) > 1 else "" for i in range(len(each))]
         labelled = list(zip(each, labels, strict=True))
-        # The longest work comes first.
         work = [_Job(robot, one, label, *of) for one, label in labelled for of in predictors]
+        # The longest work comes first: adapters with weights estimate most, the rivals take least.
+        work.sort(key=lambda job: job.weights is None)
         work += [_Job(robot, one, label) for one, label in labelled]
         rows = run_reporting(_rows, work, processes, report)
-        return [_evaluation(loaded(one), _joined(work, rows, one)) for one in each]
+        names = (*RIVALS, *(name for name, *_ in predictors))
+        return [_evaluation(loaded(one), _joined(work, rows, one, names)) for one in each]
 
 
 def _evaluation(prepared: _Prepared, rows: Mapping[str, Row]) -> Evaluation:
@@ -310,10 +312,13 @@ def _rows(job: _Job, progress: Progress) -> dict[str, Row]:
     return {job.name: _replay(problem, job.name, _adapter(at_rate, job.adapter, problem, job.weights), report)}
 
 
-def _joined(work: Sequence[_Job], rows: Sequence[dict[str, Row]], of: _Prepared) -> dict[str, Row]:
-    """All rows of a recording, rivals first."""
+def _joined(
+    work: Sequence[_Job], rows: Sequence[dict[str, Row]], of: _Prepared, names: Sequence[str]
+) -> dict[str, Row]:
+    """All rows of a recording, in the order of these names."""
     own = [made for job, made in zip(work, rows, strict=True) if job.prepared is of]
-    return {name: row for made in (own[-1], *own[:-1]) for name, row in made.items()}
+    found = {name: row for made in own for name, row in made.items()}
+    return {name: found[name] for name in names}
 
 
 def _silent(phase: str, done: int, total: int) -> None:

@@ -188,7 +188,7 @@ def test_noise_level_is_learned_from_the_stream(robot: Robot) -> None:
     for sigma in (0.002, 0.02):
         adapter = _filter(robot)
         _drive(robot, adapter, replace(nominal_task(robot), velocity_noise_rad_s=sigma), 3.0)
-        assert adapter._noise._velocity.variance == pytest.approx(sigma**2, rel=0.5)
+        assert adapter._noise._levels._velocity.variance == pytest.approx(sigma**2, rel=0.5)
 
 
 def test_reset_returns_to_the_prior(robot: Robot) -> None:
