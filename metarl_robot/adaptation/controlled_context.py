@@ -31,14 +31,12 @@ class ControlledContext:
         self._start_s, self._since_s = start_s, 0.0
         self._existing: Array | None = None
         self._rest: Array | None = None
-        self._design: Callable[[], Array] | None = None
         self.share = self._share_now()
 
     def use(self, features: FeatureMap, context: Array, dof: int) -> None:
         """Take other features, and their context (k,)."""
         self._features, self._dof = features, dof
-        self._estimated, self._design = context.copy(), None
-        self._existing = self._rest = None
+        self._estimated, self._existing, self._rest = context.copy(), None, np.zeros(dof)
 
     def skip_start(self) -> None:
         """Use the whole estimate from now on."""
@@ -48,25 +46,21 @@ class ControlledContext:
         """Time passes since the start."""
         self._since_s += dt
 
-    def update(self, context: Array, design: Callable[[], Array]) -> None:
-        """Take an estimated context (k,). design: gives Φ (n, k) at the last sample; it is called before the next."""
+    def update(self, context: Array) -> None:
+        """Take an estimated context (k,)."""
         self.share = self._share_now()
-        self._estimated, self._design = context.copy(), design
-        self._existing = self._rest = None
+        self._estimated, self._existing, self._rest = context.copy(), None, None
 
     @property
     def context(self) -> Array:
         """The context (k,) that control gets."""
         return self.share * self._possible()
 
-    @property
-    def rest(self) -> Array:
-        """Force (n,) of the rest of the estimate [Nm]."""
+    def rest(self, design: Callable[[], Array]) -> Array:
+        """Force (n,) of the rest of the estimate [Nm]. design: gives Φ (n, k) at the last sample."""
         if self._rest is None:
             rest = self.share * (self._estimated - self._possible())
-            self._rest = np.zeros(self._dof)
-            if self._design is not None and np.count_nonzero(rest):
-                self._rest = self._design() @ rest
+            self._rest = design() @ rest if np.count_nonzero(rest) else np.zeros(self._dof)
         return self._rest
 
     def _possible(self) -> Array:

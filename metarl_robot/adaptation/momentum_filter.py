@@ -129,6 +129,7 @@ class MomentumFilter:
         self._controlled.use(features, prior.mean, n)
         self._forgetting = Forgetting(tuning.forgetting_s, tuning.settling_s, features.sudden)
         self._design: Array | None = None  # (n, n_z) at the last sample, once it is needed
+        self._latest: tuple[State, Array]
 
     def _forgotten_to(self, prior: Prior) -> Array:
         """Covariance (n_z, n_z) towards which the context is forgotten."""
@@ -175,7 +176,7 @@ class MomentumFilter:
     @property
     def compensated(self) -> Array:
         """Force (n,) that control compensates now beside that of a context that can exist [Nm]."""
-        return np.asarray(self._controlled.share * self.observed + self._controlled.rest)
+        return np.asarray(self._controlled.share * self.observed + self._controlled.rest(self._latest_design))
 
     @property
     def share(self) -> float:
@@ -394,8 +395,11 @@ class MomentumFilter:
             self._settle(True)
 
     def _give_control(self, state: State, effort: Array) -> None:
-        self._design = None
-        self._controlled.update(self._context, lambda: self._design_now(state, effort))
+        self._design, self._latest = None, (state, effort)
+        self._controlled.update(self._context)
+
+    def _latest_design(self) -> Array:
+        return self._design_now(*self._latest)
 
     def _stopped(self, state: State, dt: float) -> Indices:
         return stopped(self._tuning.stops, state, self.belief.mean[self._v], dt)

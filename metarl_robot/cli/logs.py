@@ -232,6 +232,7 @@ def each_read(loaded: Robot, logs: Sequence[Path], log_map: Path | None, report:
             note(f"{recording.source}: {repair.count} × {repair.what}")
         report("reading", i + 1, len(logs))
         yield recording
+        del recording  # before the next one is read
 
 
 def _within(report: Any, i: int, count: int, path: str, done: int, total: int) -> None:

@@ -271,6 +271,7 @@ def evaluate_all(
             own = Path(folder, f"{len(each)}")
             own.mkdir()
             each.append(stored(_prepared(robot, recording, rate_hz), own))
+            del recording  # before the next one is read, and before predictors run
         report("measure", len(each), len(each))
         labels = [f" {i + 1}/{len(each)}" if len(each) > 1 else "" for i in range(len(each))]
         labelled = list(zip(each, labels, strict=True))
