@@ -38,7 +38,7 @@ class ActingEffort:
     """Past commands. Starts with one command (nu,), assumed to have acted forever.
 
     period_s: of samples. latency_s: where it is known; None: it is learned. earlier_std: (nu,) standard deviation of
-    the command that acts until the first one takes effect; None: 0.
+    the command that acts until the first one takes effect; None: 0. own_period_s: see CommandHistory.
     """
 
     def __init__(
@@ -48,8 +48,9 @@ class ActingEffort:
         compiled: bool,
         latency_s: float | None = None,
         earlier_std: Array | None = None,
+        own_period_s: float | None = None,
     ) -> None:
-        self.history = command_history(effort, period_s, latency_s, earlier_std, compiled)
+        self.history = command_history(effort, period_s, latency_s, earlier_std, compiled, own_period_s)
         self._smooth = smooth(effort, EFFORT_MEMORY_S, compiled)
 
     def over(self, effort: Array, dt: float) -> Acting:

@@ -65,6 +65,7 @@ def filter_tuning(robot: Robot, dynamics: JointDynamics, tuning: AdapterTuning) 
         settling_s=SETTLING_S,
         stops=_stops(robot),
         earlier_effort_std=EARLIER_EFFORT * robot.effort_limit,
+        own_period_s=robot.own_period_s,
     )
 
 

@@ -13,6 +13,9 @@ from metarl_robot.adaptation.features import Jump
 
 Array = NDArray[np.float64]
 
+SLOWER = 1.2
+"""Samples are slow if their period is longer than the robot's own by this ratio; a smaller one is an inexact clock."""
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -50,6 +53,7 @@ class FilterTuning:
     earlier_effort_std: (nu,) standard deviation of the effort that acted before the first command took effect [Nm, N];
         None: that of the first command acted.
     latency_s: from a command to its effect, where it is known [s]; None: it is learned.
+    own_period_s: see CommandHistory.
     stops: (2, n) least and largest position, where a stop may act [rad, m]; None: no stops.
     """
 
@@ -74,3 +78,9 @@ class FilterTuning:
     latency_s: float | None = None
     stops: Array | None = None
     earlier_effort_std: Array | None = None
+    own_period_s: float | None = None
+
+    @property
+    def slow_states(self) -> bool:
+        """Whether the samples come more slowly than the robot's own control loop runs."""
+        return self.own_period_s is not None and self.period_s > SLOWER * self.own_period_s

@@ -142,7 +142,9 @@ class MomentumFilter:
     def _remember(self, effort: Array) -> None:
         """Take this effort (nu,) to have acted forever, with the uncertainty of an earlier command after a reset."""
         tuning = self._tuning
-        self._efforts = ActingEffort(effort, tuning.period_s, self._compiled, tuning.latency_s, self._earlier_std)
+        self._efforts = ActingEffort(
+            effort, tuning.period_s, self._compiled, tuning.latency_s, self._earlier_std, tuning.own_period_s
+        )
 
     @property
     def _context(self) -> Array:
@@ -481,8 +483,9 @@ class MomentumFilter:
     def _weigh(self, sample: Sample) -> None:
         """Process a sample under every hypothesis; the best gives the estimate.
 
-        From positions alone, the test at the start lasts for half a second. A small arm whose latency was not learned
-        meanwhile was 1.4 to 2 times as far off as with an observer.
+        The test at the start lasts for half a second. A small arm whose latency was not learned meanwhile was 1.4 to 2
+        times as far off as with an observer from positions alone, and up to 5 times with slow states, in which a
+        latency does more harm.
         """
         best = self._test.weigh(sample, self.unfamiliar)
         self.belief = best.belief
@@ -490,7 +493,7 @@ class MomentumFilter:
         self._observe(best.missed, sample.dt)
         if best.white is not None and best.response is not None and not len(sample.stopped):
             self._noise.learn(best.white, best.response, sample.dt)
-            if not self.velocities_measured:
+            if self._tuning.slow_states or not self.velocities_measured:
                 self._efforts.history.learn(best.white, best.response, sample.dt)
 
     def _observe(self, missed: Array | float, dt: float) -> None:

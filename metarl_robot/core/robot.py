@@ -83,7 +83,7 @@ class Robot:
         velocity_limit: (dof,) [rad/s, m/s].
         effort_lower, effort_limit: (nu,) least and greatest command [Nm, N]; effort_rate_limit: (nu,) per second.
         home: (nq,) start and waiting position.
-        control_period_s: time between two commands [s].
+        control_period_s: time between two commands [s]. own_period_s: that of robot.yaml, for `at_period`, too.
         from_file: makes a folder from a user's file, a function as 'module:name' (robots/new_robot/made.py), or empty.
         reads_file: whether a user's file is of this kind, a function of its path as 'module:name', or empty.
         checker: compares it with MuJoCo, a function as 'module:name' (sim/robot_check.py), or empty.
@@ -134,6 +134,7 @@ class Robot:
         self.name: str = description.name
         self.base_frame: str = description.base_frame
         self.control_period_s: float = 1.0 / description.control_rate_hz
+        self.own_period_s = self.control_period_s
 
     def at_period(self, period_s: float) -> Self:
         """This robot with another time between two commands."""

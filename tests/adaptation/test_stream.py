@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from metarl_robot.adaptation.euclidean_tuning import filter_tuning
 from metarl_robot.adaptation.stream.command_history import (
     LATENCIES,
     LONGEST_LATENCY,
@@ -18,6 +19,9 @@ from metarl_robot.adaptation.stream.sensor_noise import SensorNoise, sensor_nois
 from metarl_robot.adaptation.stream.smooth import CompiledSmooth, Smooth, smooth
 from metarl_robot.adaptation.stream.velocity_noise import VelocityNoise, velocity_noise
 from metarl_robot.adaptation.stream.whiteness import Whiteness, whiteness
+from metarl_robot.adaptation.tuning import AdapterTuning
+from metarl_robot.core.robot import load_robot
+from metarl_robot.robots.arm.dynamics import ArmDynamics
 
 Array = NDArray[np.float64]
 
@@ -65,6 +69,28 @@ def test_the_command_before_the_first_is_unknown_until_the_first_has_taken_effec
     assert shares[0, 0] > 0.5
     assert np.all(np.diff(shares[:, 0]) <= 1e-12)
     np.testing.assert_array_less(shares[7:], 1e-12)  # the grid's longest latency is six periods
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_expected_latency_does_not_grow_with_the_period_of_slow_states(compiled: bool) -> None:
+    """It belongs to the robot's own control loop; beyond its two usual periods it is only less likely."""
+    at = {period_s: command_history(np.zeros(2), period_s, None, None, compiled, 0.005) for period_s in (0.005, 0.015)}
+    unstated = command_history(np.zeros(2), 0.015, None, None, compiled)
+    assert at[0.015].latency_s == pytest.approx(at[0.005].latency_s, abs=0.005)
+    assert unstated.latency_s == pytest.approx(3.0 * at[0.005].latency_s)
+    assert at[0.015].latency_s + 6.0 * at[0.015].latency_std_s > 0.03
+
+
+@pytest.mark.parametrize(("period_s", "slow"), [(0.015, True), (0.00501, False), (0.002, False)])
+def test_states_are_slow_by_the_robots_own_period(period_s: float, slow: bool) -> None:
+    robot = load_robot("panda").at_period(period_s)
+    assert robot.own_period_s == 0.005
+    assert filter_tuning(robot, ArmDynamics(robot), AdapterTuning(20.0)).slow_states is slow
+
+
+def test_recordings_faster_than_the_robot_have_its_latency_in_their_own_periods() -> None:
+    fast, plain = (command_history(np.zeros(2), 0.002, None, None, True, own_s) for own_s in (0.005, None))
+    assert fast.latency_s == plain.latency_s
 
 
 def test_a_late_sample_leaves_open_which_command_acted() -> None:
