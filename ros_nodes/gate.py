@@ -45,7 +45,7 @@ from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interface import SOURCE, interface_of
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, StateParameters
 from metarl_robot.ros_nodes.message_options import message_options
-from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.parameters import Declarer, OnChange, fixed
 from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.sources import refused_counts, source_trouble, sources_trouble
@@ -78,6 +78,15 @@ class GateNodeParameters(StateParameters):
     )
 
 
+def declared(
+    parameters: Declarer, on_own: OnChange = None, on_config: OnChange = None
+) -> tuple[GateNodeParameters, Robot, GateConfig]:
+    """See Declarer. Raises MetaRLError."""
+    own = parameters.declare(GateNodeParameters, on_change=on_own)
+    robot = load_robot(own.robot, check_model=False, of_kind=own.robot_kind)
+    return own, robot, parameters.declare(gate_config(robot), defaults=shipped(robot), on_change=on_config)
+
+
 class GateNode(ManagedNode):
     """The gate's shell; see the module's docstring."""
 
@@ -88,13 +97,8 @@ class GateNode(ManagedNode):
         self._link = link
         if link is not None:
             link.gate.open(self)
-        self._own = self.parameters.declare(GateNodeParameters, on_change=self._on_parameters)
-        self._robot = load_robot(self._own.robot, check_model=False, of_kind=self._own.robot_kind)
+        self._own, self._robot, self._config = declared(self.parameters, self._on_parameters, self._retune)
         self._gate: Gate | None = None
-        config = self.parameters.declare(
-            gate_config(self._robot), defaults=shipped(self._robot), on_change=self._retune
-        )
-        self._config = config
         self._ending = False
         self._done_s: float | None = None
         self.start(self._own.autostart)

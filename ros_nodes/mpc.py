@@ -41,14 +41,20 @@ from metarl_robot.control.factory import (
     node_controller_names,
     remark_on_weights,
 )
-from metarl_robot.core.errors import MetaRLError, SignalError, UnknownNameError
-from metarl_robot.core.robot import load_robot
+from metarl_robot.core.errors import MetaRLError, SignalError
+from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import Command, State
 from metarl_robot.core.tables import NANOSECONDS, Table
 from metarl_robot.core.urdf import urdf_of
 from metarl_robot.ros_nodes import reference_status, topics
 from metarl_robot.ros_nodes.acting_efforts import ActingEfforts
-from metarl_robot.ros_nodes.controller_builder import ControllerBuilder, ready_controller, rehearse
+from metarl_robot.ros_nodes.controller_builder import (
+    ControllerBuilder,
+    check_controller,
+    check_weights,
+    ready_controller,
+    rehearse,
+)
 from metarl_robot.ros_nodes.convert import status_message, table_message
 from metarl_robot.ros_nodes.driver_gravity import DriverGravity
 from metarl_robot.ros_nodes.goal_parameters import GoalParameters
@@ -61,7 +67,7 @@ from metarl_robot.ros_nodes.measured_efforts import listen_to_efforts
 from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.messages.package import MessagesError
 from metarl_robot.ros_nodes.messages.provide import provide
-from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.parameters import Declarer, OnChange, fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.sources import refused_counts, source_trouble, sources_trouble
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES, StepStatistics
@@ -121,6 +127,30 @@ class MpcParameters(StateParameters):
     plan_hz: float = Field(10.0, ge=0.1, le=1000.0, description="rate of ~/plan [Hz]")
 
 
+class Declared(NamedTuple):
+    """Values of a node's start. names: the controllers that it offers. tuning: of the chosen one."""
+
+    own: MpcParameters
+    robot: Robot
+    names: tuple[str, ...]
+    tuning: BaseModel
+    goals: GoalParameters
+
+
+def declared(
+    parameters: Declarer, on_own: OnChange = None, on_tuning: OnChange = None, on_goals: OnChange = None
+) -> Declared:
+    """See Declarer. Raises MetaRLError."""
+    own = parameters.declare(MpcParameters, on_change=on_own)
+    robot = load_robot(own.robot, of_kind=own.robot_kind)
+    names = node_controller_names(robot.kind)  # once: it reads every installed distribution
+    check_controller(own.controller, names)
+    shipped = load_config(robot, own.controller).model_dump()
+    tuning = parameters.declare(config_type(robot.kind, own.controller), CONFIG_PREFIX, shipped, on_tuning)
+    check_weights(robot, tuning, own.checkpoint)
+    return Declared(own, robot, names, tuning, parameters.declare(GoalParameters, GOAL_PREFIX, on_change=on_goals))
+
+
 class _Offered(NamedTuple):
     """A reference message, its topic and a function that reads it or raises SignalError."""
 
@@ -137,16 +167,10 @@ class MpcNode(ManagedNode):
         self._link = link
         if link is not None:
             link.mpc.open(self)
-        self._own = self.parameters.declare(MpcParameters, on_change=self._on_parameters)
-        self._robot = load_robot(self._own.robot, of_kind=self._own.robot_kind)
-        self._name = self._own.controller
-        self._names = node_controller_names(self._robot.kind)  # once: it reads every installed distribution
-        self._check_name(self._name)
-        shipped = load_config(self._robot, self._name).model_dump()
-        self._tuning = self.parameters.declare(
-            config_type(self._robot.kind, self._name), CONFIG_PREFIX, shipped, self._on_tuning
+        self._own, self._robot, self._names, self._tuning, self._goal_defaults = declared(
+            self.parameters, self._on_parameters, self._on_tuning, self._on_goal_defaults
         )
-        self._goal_defaults = self.parameters.declare(GoalParameters, GOAL_PREFIX, on_change=self._on_goal_defaults)
+        self._name = self._own.controller
         self._goals: TrajectoryGoals | None = None
         self._transfer: BumplessTransfer | None = None
         self._builder: ControllerBuilder | None = None
@@ -508,10 +532,6 @@ class MpcNode(ManagedNode):
 
     # Parameters.
 
-    def _check_name(self, name: str) -> None:
-        if name not in self._names:
-            raise UnknownNameError("controller", name, self._names)
-
     def _shipped(self, name: str) -> BaseModel:
         """The shipped configuration of a controller, read when the node was configured."""
         config = self._configs[name]
@@ -521,7 +541,7 @@ class MpcNode(ManagedNode):
 
     def _on_parameters(self, new: MpcParameters) -> None:
         if self._transfer is not None and new.controller != self._name:
-            self._check_name(new.controller)
+            check_controller(new.controller, self._names)
             self._start_building(new.controller, self._shipped(new.controller))
         self._own = new
 

@@ -15,13 +15,21 @@ import sys
 from collections.abc import Sequence
 from threading import Event, Thread
 
+from metarl_robot.ros_nodes import gate, mpc
 from metarl_robot.ros_nodes.gate import GateNode
 from metarl_robot.ros_nodes.mpc import MpcNode
+from metarl_robot.ros_nodes.parameters import StartValues
 from metarl_robot.ros_nodes.runtime import run, spin
 from metarl_robot.ros_nodes.thread_link import Link
 from metarl_robot.ros_nodes.unique_name import claim_name
 
 _JOIN_S = 2.0  # longest wait for the mpc node's thread at the end
+
+
+def declared(parameters: StartValues) -> None:
+    """See Declarer. Raises MetaRLError."""
+    gate.declared(parameters.of("gate"))
+    mpc.declared(parameters.of("mpc"))
 
 
 class GateWithMpc(GateNode):

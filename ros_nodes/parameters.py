@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, get_args
+from typing import Any, Generic, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -23,6 +23,7 @@ from metarl_robot.core.renamed import former_names, with_present_names
 from metarl_robot.core.validation import allowed, bounds, faults, is_list
 
 Model = TypeVar("Model", bound=BaseModel)
+OnChange = Callable[[Any], None] | None
 
 _UNBOUNDED = 1e308
 
@@ -49,6 +50,53 @@ class Group(Generic[Model]):
     on_change: Callable[[Model], None] | None
 
 
+class Declarer(Protocol):
+    """Declares groups of parameters: a node's Parameters, or StartValues before there is a node.
+
+    The module of a node has a function `declared`, which declares all that the node has when it is made and returns
+    their values. The node calls it at its start, and a launcher before it starts any process.
+    """
+
+    def declare(
+        self,
+        model: type[Model],
+        prefix: str = "",
+        defaults: Mapping[str, Any] | None = None,
+        on_change: Callable[[Model], None] | None = None,
+        *,
+        read_only: bool = False,
+    ) -> Model:
+        """Declare a group; see Parameters."""
+        ...
+
+
+class StartValues:
+    """The values that a process will be given, by the name of the node; they are validated as that node does it."""
+
+    def __init__(self, values_of: Callable[[str], Mapping[str, Any]], node: str) -> None:
+        self._values_of, self._node = values_of, node
+        self._values = values_of(node)
+
+    def of(self, node: str) -> StartValues:
+        """Those of another node of the same process."""
+        return StartValues(self._values_of, node)
+
+    def declare(
+        self,
+        model: type[Model],
+        prefix: str = "",
+        defaults: Mapping[str, Any] | None = None,
+        on_change: Callable[[Model], None] | None = None,
+        *,
+        read_only: bool = False,
+    ) -> Model:
+        """The values of a group. Raises ParameterError."""
+        names = (*model.model_fields, *former_names(model))
+        given = {name: self._values[prefix + name] for name in names if prefix + name in self._values}
+        present = with_present_names(model, given, f"parameters of {self._node}")
+        return validated(model, {**(defaults or {}), **present}, prefix)
+
+
 class Parameters:
     """Declares groups of parameters on a node and keeps their values.
 
@@ -66,6 +114,7 @@ class Parameters:
         prefix: str = "",
         defaults: Mapping[str, Any] | None = None,
         on_change: Callable[[Model], None] | None = None,
+        *,
         use_overrides: bool = True,
         read_only: bool = False,
     ) -> Model:

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -50,17 +50,18 @@ from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.loop_timing import LoopTiming
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, RobotParameters, heard
 from metarl_robot.ros_nodes.message_options import SensorParameters, message_options
-from metarl_robot.ros_nodes.parameters import changed_fields, fixed
+from metarl_robot.ros_nodes.parameters import Declarer, OnChange, changed_fields, fixed
 from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.shared_clock import SharedClock
-from metarl_robot.ros_nodes.timeline import TimelineParameters, settings_of, timeline
+from metarl_robot.ros_nodes.timeline import TimelineParameters, check_scenario, settings_of, timeline
 from metarl_robot.safety.fallback_law import gate_config
 from metarl_robot.safety.last_hop import LastHop
 from metarl_robot.safety.refusals import ADVICE, Rejection
 from metarl_robot.sim.disturbances import Disturbances
 from metarl_robot.sim.kinds import Plant, simulation
 from metarl_robot.sim.scenario import Task
+from metarl_robot.sim.task_settings import TaskSettings
 
 Array = NDArray[np.float64]
 
@@ -112,18 +113,38 @@ def truth_columns(robot: Robot) -> tuple[str, ...]:
     return (*(item.name for item in quantities(robot)), *tracked, *q, *v, *effort, "violations", "crashed")
 
 
+class Declared(NamedTuple):
+    """Values of a node's start. conditions, settings: of the tasks. disturbances: those of the robot's kind."""
+
+    own: PlantParameters
+    robot: Robot
+    conditions: TimelineParameters
+    settings: TaskSettings
+    disturbances: Disturbances
+
+
+def declared(parameters: Declarer, on_own: OnChange = None, on_disturbances: OnChange = None) -> Declared:
+    """See Declarer. Raises MetaRLError."""
+    own = parameters.declare(PlantParameters, on_change=on_own)
+    conditions = parameters.declare(TimelineParameters, "task.")
+    robot = load_robot(own.robot, of_kind=own.robot_kind)
+    if conditions.suite:
+        check_scenario(robot, conditions.suite, conditions.scenario)
+    settings = parameters.declare(settings_of(robot), "task.", read_only=True)
+    kinds_own = named(robot.simulation).disturbances
+    disturbances = parameters.declare(kinds_own, "disturb.", on_change=on_disturbances)
+    return Declared(own, robot, conditions, settings, disturbances)
+
+
 class PlantNode(ManagedNode):
     """Simulates a robot; see the module's docstring."""
 
     def __init__(self) -> None:
         super().__init__("plant")
-        self._own = self.parameters.declare(PlantParameters, on_change=self._on_parameters)
-        self._conditions = self.parameters.declare(TimelineParameters, "task.")
-        self._robot = load_robot(self._own.robot, of_kind=self._own.robot_kind)
-        self._settings = self.parameters.declare(settings_of(self._robot), "task.", read_only=True)
-        kinds_own = named(self._robot.simulation).disturbances
-        self._disturbances = self.parameters.declare(kinds_own, "disturb.", on_change=self._on_disturbances)
-        self._disturbed = changed_fields(kinds_own(), self._disturbances)
+        self._own, self._robot, self._conditions, self._settings, self._disturbances = declared(
+            self.parameters, self._on_parameters, self._on_disturbances
+        )
+        self._disturbed = changed_fields(type(self._disturbances)(), self._disturbances)
         self._plant: Plant | None = None
         self._paused = False
         self.start(self._own.autostart)

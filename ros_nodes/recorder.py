@@ -22,7 +22,7 @@ from rclpy.subscription import Subscription
 from rclpy.topic_or_service_is_hidden import topic_or_service_is_hidden
 from std_msgs.msg import Float64MultiArray
 
-from metarl_robot.core.robot import load_robot
+from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.tables import NANOSECONDS
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message
@@ -31,7 +31,7 @@ from metarl_robot.ros_nodes.managed import ROBOT_KIND, ManagedNode, NodeParamete
 from metarl_robot.ros_nodes.message_options import SensorParameters, message_options
 from metarl_robot.ros_nodes.message_schema import SchemaError, message_definition
 from metarl_robot.ros_nodes.named_series import TABLE_TYPE, NamedSeries
-from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.parameters import Declarer, fixed
 from metarl_robot.ros_nodes.recording import Recording
 from metarl_robot.ros_nodes.runtime import run
 
@@ -53,12 +53,18 @@ class RecorderParameters(NodeParameters, SensorParameters):
     )
 
 
+def declared(parameters: Declarer) -> tuple[RecorderParameters, Robot]:
+    """See Declarer. Raises MetaRLError."""
+    own = parameters.declare(RecorderParameters)
+    return own, load_robot(own.robot, check_model=False, of_kind=own.robot_kind)
+
+
 class RecorderNode(ManagedNode):
     """Records all topics; see the module's docstring."""
 
     def __init__(self) -> None:
         super().__init__("recorder")
-        self._own = self.parameters.declare(RecorderParameters)
+        self._own, self._robot = declared(self.parameters)
         self._recording: Recording | None = None
         self._inputs: dict[str, Subscription] = {}
         self._series: dict[str, NamedSeries] = {}
@@ -74,8 +80,7 @@ class RecorderNode(ManagedNode):
     def activate(self) -> None:
         if self._recording is None:
             return
-        robot = load_robot(self._own.robot, check_model=False, of_kind=self._own.robot_kind)
-        interface = interface_of(robot, message_options(self._own, self.get_namespace()))
+        interface = interface_of(self._robot, message_options(self._own, self.get_namespace()))
         for topic, (type_name, qos) in {**topics.RECORDED, **expected_topics(interface)}.items():
             deep = _deep(qos.reliability, qos.durability)
             self._record(self._recording, self.resolve_topic_name(topic), type_name, deep, [qos])

@@ -26,7 +26,7 @@ from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.managed import ROBOT_KIND, ManagedNode, NodeParameters
 from metarl_robot.ros_nodes.message_options import FrameParameters, message_options
-from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.parameters import Declarer, OnChange, fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.trajectories.flat_outputs import FlatOutputs, Outputs, check_motion, flat_outputs_of
 
@@ -70,9 +70,21 @@ def make_reference(robot: Robot, flat: FlatOutputs, wanted: ReferenceParameters)
 
         made = simulation(robot).scenario(wanted.suite, wanted.scenario, wanted.seed).reference
     else:
-        check_motion(flat, wanted.kind, "kind of reference", ("suite",))
         made = flat.motion(wanted.kind, np.random.default_rng(wanted.seed), wanted.duration_s)
     return flat.paced(made, wanted.pace * wanted.limit_scale)
+
+
+def declared(parameters: Declarer, on_own: OnChange = None) -> tuple[ReferenceParameters, Robot]:
+    """See Declarer. Raises MetaRLError."""
+    own = parameters.declare(ReferenceParameters, on_change=on_own)
+    robot = load_robot(own.robot, check_model=False, of_kind=own.robot_kind)
+    if own.kind == "suite":
+        from metarl_robot.ros_nodes.timeline import check_scenario
+
+        check_scenario(robot, own.suite, own.scenario)
+    else:
+        check_motion(flat_outputs_of(robot), own.kind, "kind of reference", ("suite",))
+    return own, robot
 
 
 class ReferenceNode(ManagedNode):
@@ -80,8 +92,7 @@ class ReferenceNode(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("reference")
-        self._own = self.parameters.declare(ReferenceParameters, on_change=self._on_parameters)
-        self._robot = load_robot(self._own.robot, check_model=False, of_kind=self._own.robot_kind)
+        self._own, self._robot = declared(self.parameters, self._on_parameters)
         self._reference: Reference | None = None
         self.start(self._own.autostart)
 

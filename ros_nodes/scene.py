@@ -42,7 +42,7 @@ from metarl_robot.ros_nodes.managed import ROBOT_KIND
 from metarl_robot.ros_nodes.message_options import ANY, FrameParameters, message_options
 from metarl_robot.ros_nodes.messages.package import MessagesError
 from metarl_robot.ros_nodes.messages.provide import provide
-from metarl_robot.ros_nodes.parameters import Parameters, fixed
+from metarl_robot.ros_nodes.parameters import Declarer, Parameters, fixed
 from metarl_robot.ros_nodes.run_watcher import run_watcher
 from metarl_robot.ros_nodes.scene_markers import SceneMarkers
 from metarl_robot.ros_nodes.watcher import Watcher
@@ -59,6 +59,12 @@ class SceneParameters(FrameParameters):
     robot_kind: str = fixed("", description=ROBOT_KIND)
     frames: bool = fixed(True, description="publish /tf and /tf_static; false where another node does")
     rate_hz: float = fixed(20.0, ge=1.0, le=200.0, description="rate of frames and markers [1/s]")
+
+
+def declared(parameters: Declarer) -> tuple[SceneParameters, Robot]:
+    """See Declarer. Raises MetaRLError."""
+    own = parameters.declare(SceneParameters)
+    return own, load_robot(own.robot, of_kind=own.robot_kind)
 
 
 class RobotFrames:
@@ -143,9 +149,8 @@ def _transforms(frames: list[Placed], stamp_ns: int) -> list[Any]:
 def show(stop: Event) -> None:
     """Publish until `stop`. Raises MetaRLError."""
     asking = Node("scene")
-    own = Parameters(asking).declare(SceneParameters)
+    own, robot = declared(Parameters(asking))
     asking.destroy_node()
-    robot = load_robot(own.robot, of_kind=own.robot_kind)
     scene = Scene(Watcher(robot, "scene"), robot, own)
     while not stop.is_set():
         started_s = monotonic()

@@ -29,16 +29,23 @@ from typing import Any, Literal
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BaseModel, Field
 from std_msgs.msg import Float64MultiArray
 
-from metarl_robot.control.factory import config_type, load_config, make_controller, remark_on_weights
+from metarl_robot.control.factory import (
+    config_type,
+    load_config,
+    make_controller,
+    node_controller_names,
+    remark_on_weights,
+)
 from metarl_robot.control.shadow import Prediction, Shadow
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import State
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.controller_builder import check_controller, check_weights
 from metarl_robot.ros_nodes.convert import listed, status_message, table_message
 from metarl_robot.ros_nodes.driver_gravity import DriverGravity
 from metarl_robot.ros_nodes.guarded import readable
@@ -47,7 +54,7 @@ from metarl_robot.ros_nodes.learning_reports import LearningReports
 from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters, heard
 from metarl_robot.ros_nodes.measured_efforts import checked_effort, listen_to_efforts
 from metarl_robot.ros_nodes.message_options import message_options
-from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.parameters import Declarer, OnChange, fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.sources import publisher_names, source_trouble
 from metarl_robot.safety.input_validation import StateValidation
@@ -72,17 +79,23 @@ class ShadowParameters(StateParameters):
     report_hz: float = Field(50.0, ge=0.1, le=1000.0, description="rate of ~/context and of the reports of it [Hz]")
 
 
+def declared(parameters: Declarer, on_own: OnChange = None) -> tuple[ShadowParameters, Robot, BaseModel]:
+    """See Declarer. Raises MetaRLError."""
+    own = parameters.declare(ShadowParameters, on_change=on_own)
+    robot = load_robot(own.robot, of_kind=own.robot_kind)
+    check_controller(own.controller, node_controller_names(robot.kind))
+    shipped, model = load_config(robot, own.controller).model_dump(), config_type(robot.kind, own.controller)
+    tuning = parameters.declare(model, "controller_config.", shipped, read_only=True)
+    check_weights(robot, tuning, own.checkpoint)
+    return own, robot, tuning
+
+
 class ShadowNode(ManagedNode):
     """Learns beside another controller; see the module's docstring."""
 
     def __init__(self) -> None:
         super().__init__("shadow")
-        self._own = self.parameters.declare(ShadowParameters, on_change=self._on_parameters)
-        self._robot = load_robot(self._own.robot, of_kind=self._own.robot_kind)
-        shipped = load_config(self._robot, self._own.controller).model_dump()
-        self._tuning = self.parameters.declare(
-            config_type(self._robot.kind, self._own.controller), "controller_config.", shipped, read_only=True
-        )
+        self._own, self._robot, self._tuning = declared(self.parameters, self._on_parameters)
         self._shadow: Shadow | None = None
         self.start(self._own.autostart)
 

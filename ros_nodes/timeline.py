@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from metarl_robot.core.errors import SignalError, one_line, shown
+from metarl_robot.core.errors import SignalError, UnknownNameError, one_line, shown
 from metarl_robot.core.robot import Robot, named
 from metarl_robot.core.yaml_file import read_yaml
 from metarl_robot.ros_nodes.parameters import fixed
@@ -66,6 +66,13 @@ def settings_of(robot: Robot) -> type[TaskSettings]:
     """The settings of tasks of the robot's kind."""
     settings: type[TaskSettings] = named(robot.simulation).task_settings
     return settings
+
+
+def check_scenario(robot: Robot, suite: str, name: str) -> None:
+    """Raise UnknownNameError for a suite, or a scenario of it, that the robot's kind does not have."""
+    names = simulation(robot).scenario_names(suite)
+    if name not in names:
+        raise UnknownNameError(f"scenario of suite '{suite}'", name, names)
 
 
 def timeline(robot: Robot, wanted: TimelineParameters, settings: TaskSettings) -> Timeline:

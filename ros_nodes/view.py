@@ -30,9 +30,9 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from metarl_robot.control.factory import node_controller_names
-from metarl_robot.core.robot import load_robot
+from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.ros_nodes.managed import ROBOT_KIND
-from metarl_robot.ros_nodes.parameters import Parameters, fixed
+from metarl_robot.ros_nodes.parameters import Declarer, Parameters, fixed
 from metarl_robot.ros_nodes.run_watcher import run_watcher
 from metarl_robot.ros_nodes.watcher import Watcher
 from metarl_robot.view import LOCALHOST, check_installed
@@ -133,11 +133,17 @@ class ViewParameters(BaseModel):
     port: int = fixed(8080, ge=1, le=65535, description="port of the page; the next free one if it is in use")
 
 
-def own_parameters() -> ViewParameters:
+def declared(parameters: Declarer) -> tuple[ViewParameters, Robot]:
+    """See Declarer. Raises MetaRLError."""
+    own = parameters.declare(ViewParameters)
+    return own, load_robot(own.robot, of_kind=own.robot_kind)
+
+
+def own_parameters() -> tuple[ViewParameters, Robot]:
     """Read the parameters, by a node of this name; the robot among them decides on the topics."""
     node = Node("view")
     try:
-        return Parameters(node).declare(ViewParameters)
+        return declared(Parameters(node))
     finally:
         node.destroy_node()
 
@@ -148,8 +154,7 @@ def view(stop: Event) -> None:
     from metarl_robot.view.controls import Offered, add_controls
     from metarl_robot.view.page import Page, serve
 
-    own = own_parameters()
-    robot = load_robot(own.robot, of_kind=own.robot_kind)
+    own, robot = own_parameters()
     server = serve(own.host, own.port)
     node = Watcher(robot, "view")
     page = Page(server, robot)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks before a launch: ROS 2 is installed, the launch file is for the robot's kind, and the controller is known.
+"""Checks before a launch: ROS 2 is installed, the launch file is for the robot's kind, and the nodes take their values.
 
 A launch file names its kind of robot with the parameter `robot_kind` of our nodes. The nodes themselves refuse another
-kind when `ros2 launch` starts them.
+kind, and wrong values, when `ros2 launch` starts them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from metarl_robot.cli.launch_file import (
     evaluate,
     find_share,
 )
+from metarl_robot.cli.launch_values import check_values
 from metarl_robot.core.errors import MetaRLError, MissingPackageError, UnknownNameError, shown
 from metarl_robot.core.robot import Robot, load_robot
 
@@ -32,6 +33,7 @@ def check_start(path: Path, specs: Iterable[NodeSpec]) -> None:
         MissingPackageError: our nodes need ROS 2, which is not installed.
         LaunchError: the launch file is for another kind of robot; the message names the right file.
         UnknownNameError, RobotError: no such robot or controller, or the robot's description is invalid.
+        LaunchError: a node would refuse a value; the message names the node, the parameter and what is allowed.
     """
     ours = [spec for spec in specs if spec.package == PACKAGE]
     if ours and importlib.util.find_spec("rclpy") is None:
@@ -41,6 +43,8 @@ def check_start(path: Path, specs: Iterable[NodeSpec]) -> None:
             robot = _check_robot(path, str(name), str(kind))
             if controller is not None:
                 check_controller(robot.kind, str(controller))
+    for spec in ours:
+        check_values(spec)
 
 
 def _named(spec: NodeSpec) -> tuple[object, ...]:

@@ -36,6 +36,7 @@ from metarl_robot.cli.launch_file import (
     find_prefix,
     find_share,
 )
+from metarl_robot.cli.launch_values import module_of, node_name
 from metarl_robot.ros_nodes.launcher_watch import LAUNCHER as LAUNCHER_VARIABLE
 from metarl_robot.ros_nodes.unique_name import check_name
 
@@ -171,8 +172,7 @@ class Launch:
             raise LaunchError(f"ROS_DOMAIN_ID is '{given}'; it must be a number from 0 to 101")
         for spec in self.specs:
             if spec.package == PACKAGE:
-                parts = [part for part in (spec.namespace or "", spec.name or spec.executable) if part.strip("/")]
-                check_name(int(given), "/" + "/".join(part.strip("/") for part in parts))
+                check_name(int(given), node_name(spec))
         return int(given)
 
     def process(self, node: str) -> Process:
@@ -321,20 +321,11 @@ def executable_of(package: str, executable: str) -> tuple[str, ...]:
     Raises LaunchError.
     """
     if package == PACKAGE:
-        return sys.executable, "-m", _module_of(executable)
+        return sys.executable, "-m", module_of(executable)
     path = find_prefix(package) / "lib" / package / executable
     if not os.access(path, os.X_OK):
         raise LaunchError(f"executable '{executable}' not found on the libexec directory '{path.parent}'")
     return (str(path),)
-
-
-def _module_of(executable: str) -> str:
-    """Module of one of our nodes: in ros_nodes, or in the folder of a kind there. Raises LaunchError."""
-    folder = Path(__file__).resolve().parents[1] / "ros_nodes"
-    found = [*folder.glob(f"{executable}.py"), *folder.glob(f"*/{executable}.py")] if executable.isidentifier() else []
-    if not found:
-        raise LaunchError(f"executable '{executable}' not found in package '{PACKAGE}'")
-    return ".".join((PACKAGE, "ros_nodes", *found[0].relative_to(folder).with_suffix("").parts))
 
 
 def _bound(variables: dict[str, str]) -> dict[str, str]:

@@ -29,7 +29,7 @@ from sensor_msgs.msg import JointState
 
 from metarl_robot.core import rotation
 from metarl_robot.core.errors import SignalError
-from metarl_robot.core.robot import load_robot
+from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.robots.arm.inverse_kinematics import InverseKinematics, ToolPose
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.arm.interface import JointInterface
@@ -38,7 +38,7 @@ from metarl_robot.ros_nodes.frames import Frame
 from metarl_robot.ros_nodes.geometry import wxyz, xyz
 from metarl_robot.ros_nodes.managed import ROBOT_KIND, ManagedNode, NodeParameters
 from metarl_robot.ros_nodes.message_options import FrameParameters, message_options
-from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.parameters import Declarer, OnChange, fixed
 from metarl_robot.ros_nodes.reference_status import reference_id
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.safety.input_validation import NORM_TOLERANCE
@@ -62,13 +62,18 @@ class PoseGoalParameters(NodeParameters, FrameParameters):
     )
 
 
+def declared(parameters: Declarer, on_own: OnChange = None) -> tuple[PoseGoalParameters, Robot]:
+    """See Declarer. Raises MetaRLError."""
+    own = parameters.declare(PoseGoalParameters, on_change=on_own)
+    return own, load_robot(own.robot, of_kind=own.robot_kind)
+
+
 class PoseGoals(ManagedNode):
     """See the module's docstring."""
 
     def __init__(self) -> None:
         super().__init__("pose_goals")
-        self._own = self.parameters.declare(PoseGoalParameters, on_change=self._on_parameters)
-        self._robot = load_robot(self._own.robot, of_kind=self._own.robot_kind)
+        self._own, self._robot = declared(self.parameters, self._on_parameters)
         self.start(self._own.autostart)
 
     def configure(self) -> None:

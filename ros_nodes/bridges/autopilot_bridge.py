@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import Any, cast
@@ -52,7 +53,7 @@ from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, StateParameters
 from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.odometry import IMU, imu_message
-from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.parameters import Declarer, fixed
 from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.quadrotor.interface import OdometryInterface
 from metarl_robot.safety.gate import GateState
@@ -92,15 +93,21 @@ class AutopilotParameters(StateParameters):
         return Settings(self.hover_thrust, self.rate_loop_s, self.deadline_s, self.auto_arm)
 
 
+def declared_for(model: type[AutopilotParameters], parameters: Declarer) -> tuple[Any, Quadrotor]:
+    """See Declarer. model: the bridge's parameters. Raises MetaRLError."""
+    own = parameters.declare(model)
+    own.settings()
+    return own, cast(Quadrotor, load_robot(own.robot, check_model=False, of_kind="quadrotor"))
+
+
 class AutopilotBridge(ManagedNode):
     """See the module's docstring. Locked: everything that the transport's thread touches, too."""
 
     GIVE_UP_AFTER = 0  # never: a bridge without its callbacks could not hand back
 
-    def __init__(self, name: str, parameters: type[AutopilotParameters]) -> None:
+    def __init__(self, name: str, declared: Callable[[Declarer], tuple[Any, Quadrotor]]) -> None:
         super().__init__(name)
-        self._own = self.parameters.declare(parameters)
-        self._robot = cast(Quadrotor, load_robot(self._own.robot, check_model=False, of_kind="quadrotor"))
+        self._own, self._robot = declared(self.parameters)
         self._link: AutopilotLink | None = None
         self._lock = threading.RLock()
         self.start(self._own.autostart)

@@ -48,7 +48,7 @@ from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, StateParameters
 from metarl_robot.ros_nodes.message_options import message_options
-from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.parameters import Declarer, OnChange, fixed
 from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.safety.refusals import ADVICE, Rejection
@@ -81,6 +81,12 @@ class _Effort(NamedTuple):
     values: Array
 
 
+def declared(parameters: Declarer, on_own: OnChange = None) -> tuple[BridgeParameters, Any]:
+    """See Declarer. Raises MetaRLError."""
+    own = parameters.declare(BridgeParameters, on_change=on_own)
+    return own, load_robot(own.robot, check_model=False, of_kind="quadrotor")
+
+
 class BetaflightBridgeNode(ManagedNode):
     """See the module's docstring."""
 
@@ -88,8 +94,7 @@ class BetaflightBridgeNode(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("betaflight_bridge")
-        self._own = self.parameters.declare(BridgeParameters, on_change=self._on_parameters)
-        self._robot: Any = load_robot(self._own.robot, check_model=False, of_kind="quadrotor")
+        self._own, self._robot = declared(self.parameters, self._on_parameters)
         self._bridge: BetaflightBridge | None = None
         self._link: MspLink | None = None
         self.start(self._own.autostart)

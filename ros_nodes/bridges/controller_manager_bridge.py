@@ -20,6 +20,7 @@ service that is offered          type
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -43,7 +44,7 @@ from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, StateParameters
 from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.messages.provide import provide
-from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.parameters import Declarer, fixed
 from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.table_commands import TableCommands
 from metarl_robot.safety.gate import GateState
@@ -62,6 +63,12 @@ class ControllerParameters(StateParameters):
     deadline_s: float = fixed(0.05, ge=0.005, le=1.0, description="efforts of the gate that are older are refused [s]")
 
 
+def declared_for(model: type[ControllerParameters], parameters: Declarer) -> tuple[Any, Any]:
+    """See Declarer. model: the bridge's parameters. Raises MetaRLError."""
+    own = parameters.declare(model)
+    return own, load_robot(own.robot, check_model=False, of_kind="arm")
+
+
 class ControllerManagerBridge(ManagedNode):
     """See the module's docstring.
 
@@ -73,10 +80,9 @@ class ControllerManagerBridge(ManagedNode):
     asked: tuple[str, ...]
     held_by: str
 
-    def __init__(self, name: str, parameters: type[ControllerParameters]) -> None:
+    def __init__(self, name: str, declared: Callable[[Declarer], tuple[Any, Any]]) -> None:
         super().__init__(name)
-        self._own: Any = self.parameters.declare(parameters)
-        self._robot: Any = load_robot(self._own.robot, check_model=False, of_kind="arm")
+        self._own, self._robot = declared(self.parameters)
         self._switch: ControllerSwitch | None = None
         self.start(self._own.autostart)
 

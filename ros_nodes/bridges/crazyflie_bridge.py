@@ -21,7 +21,7 @@ from geometry_msgs.msg import PoseStamped
 from std_srvs.srv import Trigger
 
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.bridges.autopilot_bridge import AutopilotBridge
+from metarl_robot.ros_nodes.bridges.autopilot_bridge import AutopilotBridge, declared_for
 from metarl_robot.ros_nodes.bridges.crazyflie_link import CrazyflieLink, Options
 from metarl_robot.ros_nodes.bridges.crazyflie_parameters import SetpointParameters
 from metarl_robot.ros_nodes.geometry import wxyz, xyz
@@ -41,6 +41,9 @@ class CrazyflieParameters(SetpointParameters):
     )
 
 
+declared = partial(declared_for, CrazyflieParameters)
+
+
 class CrazyflieBridge(AutopilotBridge):
     """See the module's docstring."""
 
@@ -48,7 +51,7 @@ class CrazyflieBridge(AutopilotBridge):
     _link: CrazyflieLink | None
 
     def __init__(self) -> None:
-        super().__init__("crazyflie_bridge", CrazyflieParameters)
+        super().__init__("crazyflie_bridge", declared)
 
     def open_link(self) -> CrazyflieLink:
         own = self._own

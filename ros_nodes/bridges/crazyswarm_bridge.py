@@ -7,8 +7,9 @@ Topics and services: autopilot_bridge.py, and those of crazyswarm2: crazyswarm_l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from metarl_robot.ros_nodes.bridges.autopilot_bridge import AutopilotBridge
+from metarl_robot.ros_nodes.bridges.autopilot_bridge import AutopilotBridge, declared_for
 from metarl_robot.ros_nodes.bridges.crazyflie_parameters import SetpointParameters
 from metarl_robot.ros_nodes.bridges.crazyswarm_link import CrazyswarmLink
 from metarl_robot.ros_nodes.parameters import fixed
@@ -21,13 +22,16 @@ class CrazyswarmParameters(SetpointParameters):
     crazyflie: str = fixed("cf231", description="name of the robot in crazyswarm2's crazyflies.yaml")
 
 
+declared = partial(declared_for, CrazyswarmParameters)
+
+
 class CrazyswarmBridge(AutopilotBridge):
     """See the module's docstring."""
 
     _own: CrazyswarmParameters
 
     def __init__(self) -> None:
-        super().__init__("crazyswarm_bridge", CrazyswarmParameters)
+        super().__init__("crazyswarm_bridge", declared)
 
     def open_link(self) -> CrazyswarmLink:
         own = self._own

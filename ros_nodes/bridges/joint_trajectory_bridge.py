@@ -32,11 +32,15 @@ from metarl_robot.robots.arm.controller_switch import ControllerSwitch, Phase
 from metarl_robot.robots.arm.horizon_switch import HorizonSwitch
 from metarl_robot.robots.arm.position_horizon import Horizon, HorizonSettings, PositionHorizons
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.bridges.controller_manager_bridge import ControllerManagerBridge, ControllerParameters
+from metarl_robot.ros_nodes.bridges.controller_manager_bridge import (
+    ControllerManagerBridge,
+    ControllerParameters,
+    declared_for,
+)
 from metarl_robot.ros_nodes.convert import nanoseconds
 from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.joint_trajectories import trajectory_arrays, trajectory_message
-from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.parameters import Declarer, fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.trajectories.flat_outputs import Outputs
 
@@ -65,6 +69,15 @@ class TrajectoryBridgeParameters(ControllerParameters):
     )
 
 
+def declared(parameters: Declarer) -> tuple[TrajectoryBridgeParameters, Any]:
+    """See Declarer. Raises MetaRLError."""
+    own, robot = declared_for(TrajectoryBridgeParameters, parameters)
+    if robot.endless is not None:
+        turning = [name for name, endless in zip(robot.channel_names, robot.endless, strict=True) if endless]
+        raise MetaRLError(f"joints {turning} turn without end, which positions do not tell; use commands:=efforts")
+    return own, robot
+
+
 class JointTrajectoryBridge(ControllerManagerBridge):
     """See the module's docstring."""
 
@@ -72,7 +85,7 @@ class JointTrajectoryBridge(ControllerManagerBridge):
     held_by = "no more horizons are sent; the robot's controller holds at the end of the last one"
 
     def __init__(self) -> None:
-        super().__init__("joint_trajectory_bridge", TrajectoryBridgeParameters)
+        super().__init__("joint_trajectory_bridge", declared)
 
     @property
     def controller(self) -> str:
@@ -83,9 +96,6 @@ class JointTrajectoryBridge(ControllerManagerBridge):
 
     def configure(self) -> None:
         own, robot = self._own, self._robot
-        if robot.endless is not None:
-            turning = [name for name, endless in zip(robot.channel_names, robot.endless, strict=True) if endless]
-            raise MetaRLError(f"joints {turning} turn without end, which positions do not tell; use commands:=efforts")
         settings = HorizonSettings(own.horizon_s, own.brake_s, own.servo_lag_s, own.offset_s)
         self._horizons = PositionHorizons(robot.at_speed(own.limit_scale), settings)
         self._effort_s = -inf

@@ -7,8 +7,9 @@ Topics and services: autopilot_bridge.py. Messages: mavlink_link.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from metarl_robot.ros_nodes.bridges.autopilot_bridge import AutopilotBridge, AutopilotParameters
+from metarl_robot.ros_nodes.bridges.autopilot_bridge import AutopilotBridge, AutopilotParameters, declared_for
 from metarl_robot.ros_nodes.bridges.mavlink_link import MavlinkLink, Rates
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
@@ -27,13 +28,16 @@ class MavlinkParameters(AutopilotParameters):
     imu_hz: float = fixed(0.0, ge=0.0, le=1000.0, description="rate of IMU data to ask for; 0: the control rate [Hz]")
 
 
+declared = partial(declared_for, MavlinkParameters)
+
+
 class MavlinkBridge(AutopilotBridge):
     """See the module's docstring."""
 
     _own: MavlinkParameters
 
     def __init__(self) -> None:
-        super().__init__("mavlink_bridge", MavlinkParameters)
+        super().__init__("mavlink_bridge", declared)
 
     def open_link(self) -> MavlinkLink:
         own, usual_hz = self._own, 1.0 / self._robot.control_period_s

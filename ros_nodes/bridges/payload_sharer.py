@@ -58,7 +58,7 @@ from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters
 from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.messages.provide import provide
-from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.parameters import Declarer, fixed
 from metarl_robot.ros_nodes.runtime import run
 
 Array = NDArray[np.float64]
@@ -88,22 +88,27 @@ class SharerParameters(StateParameters):
     )
 
 
+def declared(parameters: Declarer) -> tuple[SharerParameters, Any]:
+    """See Declarer. Raises MetaRLError."""
+    own = parameters.declare(SharerParameters)
+    if own.effort_includes_gravity:
+        raise MetaRLError(
+            "effort_includes_gravity is true; must be false: only a driver that adds gravity compensates a load"
+        )
+    return own, load_robot(own.robot, check_model=False, of_kind="arm")
+
+
 class PayloadSharer(ManagedNode):
     """See the module's docstring."""
 
     def __init__(self) -> None:
         super().__init__("payload_sharer")
-        self._own = self.parameters.declare(SharerParameters)
-        self._robot: Any = load_robot(self._own.robot, check_model=False, of_kind="arm")
+        self._own, self._robot = declared(self.parameters)
         self._sharing: PayloadSharing | None = None
         self.start(self._own.autostart)
 
     def configure(self) -> None:
         own, robot = self._own, self._robot
-        if own.effort_includes_gravity:
-            raise MetaRLError(
-                "effort_includes_gravity is true; must be false: only a driver that adds gravity compensates a load"
-            )
         self._service = load_service(own.payload_driver, self.get_logger().info)
         self._pose = payload_pose(robot, own.flange)
         services: dict[str, tuple[Any, str]] = {"load": (self._service.type, own.service or self._service.name)}

@@ -7,17 +7,20 @@ Topics and services: autopilot_bridge.py. PX4's topics: px4_link.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from metarl_robot.ros_nodes.bridges.autopilot_bridge import AutopilotBridge, AutopilotParameters
+from metarl_robot.ros_nodes.bridges.autopilot_bridge import AutopilotBridge, AutopilotParameters, declared_for
 from metarl_robot.ros_nodes.bridges.px4_link import Px4Link
 from metarl_robot.ros_nodes.runtime import run
+
+declared = partial(declared_for, AutopilotParameters)
 
 
 class Px4Bridge(AutopilotBridge):
     """See the module's docstring."""
 
     def __init__(self) -> None:
-        super().__init__("px4_bridge", AutopilotParameters)
+        super().__init__("px4_bridge", declared)
 
     def open_link(self) -> Px4Link:
         return Px4Link(self, self, lambda: self.get_clock().now().nanoseconds)

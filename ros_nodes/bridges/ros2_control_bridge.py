@@ -27,9 +27,13 @@ from std_msgs.msg import Float64MultiArray
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.robots.arm.controller_switch import ControllerSwitch, Request
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.bridges.controller_manager_bridge import ControllerManagerBridge, ControllerParameters
+from metarl_robot.ros_nodes.bridges.controller_manager_bridge import (
+    ControllerManagerBridge,
+    ControllerParameters,
+    declared_for,
+)
 from metarl_robot.ros_nodes.ending import REST_WITHIN_S
-from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.parameters import Declarer, fixed
 from metarl_robot.ros_nodes.runtime import run
 
 Array = NDArray[np.float64]
@@ -49,6 +53,17 @@ class BridgeParameters(ControllerParameters):
     )
 
 
+def declared(parameters: Declarer) -> tuple[BridgeParameters, Any]:
+    """See Declarer. Raises MetaRLError."""
+    own, robot = declared_for(BridgeParameters, parameters)
+    if not own.holding_controller or own.holding_controller == own.effort_controller:
+        raise MetaRLError(
+            f"holding_controller is '{own.holding_controller}'; must name another controller than "
+            f"'{own.effort_controller}', one that holds the arm, such as joint_trajectory_controller"
+        )
+    return own, robot
+
+
 class Ros2ControlBridge(ControllerManagerBridge):
     """See the module's docstring."""
 
@@ -57,7 +72,7 @@ class Ros2ControlBridge(ControllerManagerBridge):
 
     def __init__(self) -> None:
         self._order: list[int] = []
-        super().__init__("ros2_control_bridge", BridgeParameters)
+        super().__init__("ros2_control_bridge", declared)
 
     @property
     def controller(self) -> str:
@@ -73,11 +88,6 @@ class Ros2ControlBridge(ControllerManagerBridge):
             raise MetaRLError(
                 f"effort_controller is '{own.effort_controller}', whose topic is the gate's own "
                 f"({self._interface.commands}); give the robot's controller another name, or remap the gate's topic"
-            )
-        if not own.holding_controller or own.holding_controller == own.effort_controller:
-            raise MetaRLError(
-                f"holding_controller is '{own.holding_controller}'; must name another controller than "
-                f"'{own.effort_controller}', one that holds the arm, such as joint_trajectory_controller"
             )
         self._order = []
         return commands, self.create_lifecycle_publisher(Float64MultiArray, commands, topics.COMMAND)

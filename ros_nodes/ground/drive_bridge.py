@@ -39,7 +39,7 @@ from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, StateParameters
 from metarl_robot.ros_nodes.message_options import message_options
-from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.parameters import Declarer, OnChange, fixed
 from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.safety.gate import GateState
@@ -80,6 +80,13 @@ class Effort(NamedTuple):
     values: Array
 
 
+def declared(parameters: Declarer, on_own: OnChange = None) -> tuple[BridgeParameters, DriverLoop, Any]:
+    """See Declarer. Raises MetaRLError."""
+    own = parameters.declare(BridgeParameters, on_change=on_own)
+    loop = parameters.declare(DriverLoop, read_only=True)
+    return own, loop, load_robot(own.robot, check_model=False, of_kind=own.robot_kind)
+
+
 class DriveBridge(ManagedNode):
     """See the module's docstring."""
 
@@ -87,9 +94,7 @@ class DriveBridge(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("drive_bridge")
-        self._own = self.parameters.declare(BridgeParameters, on_change=self._on_parameters)
-        self._loop = self.parameters.declare(DriverLoop, read_only=True)
-        self._robot: Any = load_robot(self._own.robot, check_model=False, of_kind=self._own.robot_kind)
+        self._own, self._loop, self._robot = declared(self.parameters, self._on_parameters)
         self._commands: SpeedCommands | None = None
         self.start(self._own.autostart)
 

@@ -37,10 +37,18 @@ from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interface import SOURCE, interface_of
 from metarl_robot.ros_nodes.managed import ManagedNode
 from metarl_robot.ros_nodes.message_options import message_options
+from metarl_robot.ros_nodes.parameters import Declarer
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.sim.ground.speed_driver import SpeedDriver
 
 Array = NDArray[np.float64]
+
+
+def declared(parameters: Declarer) -> tuple[DriveParameters, DriverLoop, Any]:
+    """See Declarer. Raises MetaRLError."""
+    own = parameters.declare(DriveParameters)
+    loop = parameters.declare(DriverLoop, read_only=True)
+    return own, loop, load_robot(own.robot, check_model=False, of_kind=own.robot_kind)
 
 
 class DriverNode(ManagedNode):
@@ -48,9 +56,7 @@ class DriverNode(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("driver")
-        self._own = self.parameters.declare(DriveParameters)
-        self._loop = self.parameters.declare(DriverLoop, read_only=True)
-        self._robot: Any = load_robot(self._own.robot, check_model=False, of_kind=self._own.robot_kind)
+        self._own, self._loop, self._robot = declared(self.parameters)
         self._driver: SpeedDriver | None = None
         self.start(self._own.autostart)
 

@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from typing import cast
 
 from metarl_robot.robots.quadrotor.description import Quadrotor
-from metarl_robot.ros_nodes.plant import PlantNode
+from metarl_robot.ros_nodes.plant import PlantNode, declared
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.sim.kinds import Plant
 from metarl_robot.sim.quadrotor.betaflight.stand import StandPlant
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
+
+__all__ = ["BetaflightPlantNode", "declared"]
 
 
 class BetaflightPlantNode(PlantNode):
