@@ -7,6 +7,8 @@ sample comes, the command is that of the controller's `fallback(time, reason)` i
 Otherwise it is the last command: DEGRADED for `HOLD_S`, then FAILED. If only the time is wrong, the last command is
 held for `HOLD_S`, too. On a new time base the controller restarts from the acting effort.
 
+Rates of the reference that cannot be meant are replaced (meant_rates.py).
+
 Every returned effort is finite, within the limits and within the rate. An exception in the controller becomes a
 FAILED command.
 """
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.control.base import Controller
 from metarl_robot.control.effort_limits import EffortLimiter
+from metarl_robot.control.meant_rates import MeantRates
 from metarl_robot.core.errors import MetaRLError, SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Command, Reference, State, Status
@@ -40,11 +43,12 @@ class GuardedController:
 
     def __init__(self, robot: Robot, inner: Controller) -> None:
         self.inner = inner
-        self._check = SampleCheck(robot)
+        self._robot, self._check = robot, SampleCheck(robot)
         self._limiter = EffortLimiter(robot)
         self._period_s, self._nq, self._nv, self._nu = robot.control_period_s, robot.nq, robot.dof, robot.nu
         self._command: Command | None = None
         self._reference: Reference | None = None
+        self._meant: Reference
         self._time_s = self._missing_s = 0.0
         self._hold = Command(np.clip(0.0, robot.effort_lower, robot.effort_limit), Status.FAILED)
         self._forget()
@@ -77,8 +81,9 @@ class GuardedController:
             self._start_afresh()
         if reference is not self._reference:
             self._check_shapes(time, reference)
+            self._reference, self._meant = reference, MeantRates(self._robot, reference)
         try:
-            command = self.inner.step(time, state, reference)
+            command = self.inner.step(time, state, self._meant)
         except MetaRLError:
             raise
         except Exception as error:
@@ -98,7 +103,6 @@ class GuardedController:
             if shape != (2, width):
                 said = f"must be an array of shape (2, {width}) at two times; given: {shape}"
                 raise SignalError(f"reference: sample(times).{name}: {said}")
-        self._reference = reference
 
     def _forget(self) -> None:
         self._reference = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Removal of jumps of the reference from the MPC's horizon, and of speeds that no robot reaches.
+"""Removal of jumps of the reference from the MPC's horizon.
 
 The positions of a motion follow from its velocities. A jump between knots k and k + 1, a time h apart, is the
 remainder
@@ -8,9 +8,6 @@ remainder
 
 if it is larger than in any motion. No plan within the horizon can follow it. A plan that tries violates limits, and a
 flying robot loses height. Jumps are therefore subtracted from the later knots; they act when their time comes.
-
-Velocities far beyond the limits (another unit, a faulty planner) would turn every step of the positions into a jump.
-They, and such accelerations, are replaced by the slopes of the positions.
 """
 
 from __future__ import annotations
@@ -42,20 +39,3 @@ def without_leaps(target: Setpoints, spacing_s: float, largest: Array) -> Setpoi
     q = target.q.copy()
     q[1:, :m] -= np.cumsum(np.where(far, leap, 0.0), axis=0)
     return replace(target, q=q)
-
-
-def within_speeds(target: Setpoints, spacing_s: float, fastest: Array, sharpest: Array, m: int) -> Setpoints:
-    """Replace rates that cannot be meant; returns the target itself if there are none.
-
-    Arguments:
-        target: at N + 1 knots.
-        spacing_s: time between them [s].
-        fastest, sharpest: (n,) bounds of velocities and accelerations.
-        m: the first m velocities become slopes of the positions; the others, of an attitude, zero.
-    """
-    if not np.count_nonzero((np.abs(target.v) > fastest) | (np.abs(target.a) > sharpest)):
-        return target
-    v, a = np.zeros_like(target.v), np.zeros_like(target.a)
-    v[:, :m] = np.clip(np.gradient(target.q[:, :m], spacing_s, axis=0), -fastest[:m], fastest[:m])
-    a[:, :m] = np.clip(np.gradient(v[:, :m], spacing_s, axis=0), -sharpest[:m], sharpest[:m])
-    return replace(target, v=v, a=a)

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 MODELS_DIR = Path(__file__).resolve().parents[1] / "models"
+FASTEST = 2.0
+"""Largest velocity that a reference can mean, over the limits."""
+SHARPEST_S = 0.02
+"""The largest acceleration that a reference can mean turns such a velocity round in this time."""
 
 
 class RobotFile(BaseModel):
@@ -147,6 +151,16 @@ class Robot:
         other = copy(self)
         other.velocity_limit = scale * self.velocity_limit
         return other
+
+    @property
+    def fastest(self) -> Array:
+        """(dof,) bound of the velocities that a reference can mean [rad/s, m/s]."""
+        return FASTEST * self.velocity_limit
+
+    @property
+    def sharpest(self) -> Array:
+        """(dof,) bound of the accelerations that a reference can mean [rad/s², m/s²]."""
+        return 2.0 * self.fastest / SHARPEST_S
 
     @property
     def nu(self) -> int:

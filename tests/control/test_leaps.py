@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from metarl_robot.control.factory import make_controller
-from metarl_robot.control.leaps import within_speeds, without_leaps
+from metarl_robot.control.leaps import without_leaps
+from metarl_robot.control.meant_rates import MeantRates
 from metarl_robot.core import rotation
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Reference, Setpoints
 from metarl_robot.robots.quadrotor.approach import LIFT_M_S2, SIDE_M_S2, FlightApproach
 from metarl_robot.robots.quadrotor.description import Quadrotor
-from metarl_robot.robots.quadrotor.mpc import sharpest_m_s2
 from metarl_robot.robots.quadrotor.trajectories import FigureEight, Hover
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
@@ -63,16 +63,13 @@ def test_every_motion_that_can_be_followed_stays_the_same_object(name: str) -> N
     robot = load_robot(name)
     flat, rng = flat_outputs_of(robot), np.random.default_rng(0)
     spacing_s, largest = (0.05, np.ones(3)) if robot.attitude is not None else (0.02, robot.velocity_limit / 40.0)
-    fastest = 2.0 * robot.velocity_limit
-    sharpest = 2.0 * fastest / spacing_s
-    if isinstance(robot, Quadrotor):
-        sharpest[:3] = sharpest_m_s2(robot)
     for motion in flat.motion_names:
         reference = flat.motion(motion, rng, 10.0)
         for start_s in np.arange(-1.0, 10.0, 0.1):
             target = reference.sample(start_s + spacing_s * np.arange(21))
             assert without_leaps(target, spacing_s, largest) is target, motion
-            assert within_speeds(target, spacing_s, fastest, sharpest, 3) is target, motion
+            rates = MeantRates(robot, reference).sample(start_s + spacing_s * np.arange(21))
+            assert np.array_equal(rates.v, target.v) and np.array_equal(rates.a, target.a), motion
 
 
 def test_the_way_to_a_far_target_begins_at_the_quadrotor_and_keeps_to_its_abilities(x500: Quadrotor) -> None:

@@ -31,7 +31,7 @@ from metarl_robot.adaptation.base import Adapter, external_of, skip_start
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.joint_stops import STOP_WITHIN
 from metarl_robot.control.effort_limits import EffortLimiter
-from metarl_robot.control.leaps import within_speeds, without_leaps
+from metarl_robot.control.leaps import without_leaps
 from metarl_robot.control.state_rate import StateRate
 from metarl_robot.control.warm_start import shifted_rows
 from metarl_robot.core.robot import Robot
@@ -54,8 +54,6 @@ SLOWEST_HZ = 45.0
 """Slowest states with which a reference is followed."""
 FOLLOWING_SHARE, HOLDING_SHARE = 0.5, 0.4
 """Largest bandwidth of the feedback [rad/s], times the period of the states: in motion, and below SLOWEST_HZ."""
-FASTEST = 2.0
-"""Largest velocity of references and predictions, over the limits; a prediction may be as fast as the state."""
 NEAR_LIMIT = 0.98
 """From this share of an effort limit on in a plan, it is tested whether the reference can be held."""
 NOT_HELD = "the efforts cannot hold the reference, which is displaced"
@@ -118,7 +116,6 @@ class ArmMPC:
         self._limiter = EffortLimiter(robot)
         velocity = (1.0 - config.limit_margin) * robot.velocity_limit
         slack = 0.5 * config.limit_margin * (robot.position_upper - robot.position_lower)
-        self._fastest = FASTEST * robot.velocity_limit
         self._lower = np.stack([-robot.effort_limit, -velocity, robot.position_lower + slack])
         self._upper = np.stack([robot.effort_limit, velocity, robot.position_upper - slack])
         self._governor = ReferenceGovernor(robot, self._lower[2], self._upper[2], self._holding, self._holding_slopes)
@@ -180,8 +177,6 @@ class ArmMPC:
         ahead = latency + 0.5 * self._robot.control_period_s
         q, v = self._predicted(time, self.adapter.estimate(state), latency, ahead)
         target = reference.sample(time + ahead + self._grid)
-        sharpest = 2.0 * self._fastest / self._spacing_s
-        target = within_speeds(target, self._spacing_s, self._fastest, sharpest, self._robot.dof)
         target = without_leaps(target, self._spacing_s, self._reach)
         target = self._within_reach(q, self._holdable(q, target))
         knots, message = self._optimise(time, q, v, target)
@@ -217,7 +212,7 @@ class ArmMPC:
                 break
         for step, a in reversed(acting):
             q, v = q + step * v + 0.5 * step**2 * a, v + step * a
-        most = np.maximum(self._fastest, np.abs(state.v))
+        most = np.maximum(self._robot.fastest, np.abs(state.v))
         if (np.abs(v) <= most).all():
             return q, v
         v = np.clip(np.where(np.isnan(v), state.v, v), -most, most)

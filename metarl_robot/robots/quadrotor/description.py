@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from metarl_robot.core.coordinates import POSE, TWIST, Coordinates
-from metarl_robot.core.robot import Robot, RobotFile
+from metarl_robot.core.robot import FASTEST, Robot, RobotFile
 from metarl_robot.core.validation import Label, between, check_unique
 from metarl_robot.core.wording import Wording
 from metarl_robot.robots.payload import RATED_PAYLOAD, Payload, payload_site
@@ -264,6 +264,13 @@ class Quadrotor(Robot):
         self.allocation, self.mixing = np.asfortranarray(self.wrench_map[2:]), mixing(self.wrench_map)
         self.hover_thrust: Array = self.unlimited_thrusts(np.array([[self.mass_kg * GRAVITY_M_S2, 0.0, 0.0, 0.0]]))[0]
         self._bounded = BoundedMixing(self.allocation, self.effort_lower, self.effort_limit)
+
+    @property
+    def sharpest(self) -> Array:
+        """See Robot; linear accelerations are bounded by what the rotors and gravity can do."""
+        bounds = super().sharpest
+        bounds[:3] = FASTEST * (self.effort_limit.sum() / self.mass_kg + GRAVITY_M_S2)
+        return bounds
 
     def speeds(self, thrusts: Array) -> Array:
         """Rotor speeds [rad/s] of thrusts [N], any shape."""

@@ -26,13 +26,13 @@ from scipy.linalg import solve_discrete_are
 from metarl_robot.adaptation.base import Adapter, skip_start
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.control.effort_limits import EffortLimiter
-from metarl_robot.control.leaps import within_speeds, without_leaps
+from metarl_robot.control.leaps import without_leaps
 from metarl_robot.control.riccati_qp import RiccatiQP, Weights
 from metarl_robot.control.warm_start import shifted_rows
 from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
 from metarl_robot.robots.quadrotor.approach import FlightApproach
-from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, MotorModel, Quadrotor
+from metarl_robot.robots.quadrotor.description import MotorModel, Quadrotor
 from metarl_robot.robots.quadrotor.motor_lead import MotorLead, pace
 from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
 from metarl_robot.robots.quadrotor.scale import FlightScale
@@ -49,8 +49,6 @@ MIN_STRENGTH = 0.3
 """Lower bound of a rotor's effectiveness."""
 PAYLOAD_REACH = 2.0
 """Greatest distance of a payload's centre of mass from its site, in lengths of an arm."""
-FASTEST = 2.0
-"""Velocities and accelerations of references are at most as many times what the robot can do."""
 FIRST_ITERATIONS = 5
 """Iterations of the first step, which has no plan to start from."""
 
@@ -82,11 +80,6 @@ class FlightMPCConfig(BaseModel):
     latency_s: float = Field(
         0.010, ge=0.0, le=0.05, description="delay from a state to the effect of its command, if it is not learned [s]"
     )
-
-
-def sharpest_m_s2(robot: Quadrotor) -> float:
-    """Bound of the accelerations of references [m/s²]."""
-    return FASTEST * float(robot.effort_limit.sum() / robot.mass_kg + GRAVITY_M_S2)
 
 
 class _Issued(NamedTuple):
@@ -148,9 +141,6 @@ class FlightMPC:
         self._grid: Array = np.asarray(np.arange(config.horizon + 1) * config.knot_spacing_s, dtype=np.float64)
         self._reach = PAYLOAD_REACH * FlightScale(robot).length
         self._leap = np.full(3, config.reach_m)
-        self._fastest = FASTEST * robot.velocity_limit
-        self._sharpest = 2.0 * self._fastest / config.knot_spacing_s
-        self._sharpest[:3] = sharpest_m_s2(robot)
         self._approach = FlightApproach(robot, config.knot_spacing_s, config.reach_m, config.reach_speed)
         quick = pace(robot, config.latency_s)
         self._recovery, self._lead = UprightRecovery(robot, quick.lag_s), MotorLead(robot, quick.speed_up)
@@ -280,7 +270,6 @@ class FlightMPC:
     def _within_reach(self, here: Array, target: Setpoints) -> Setpoints:
         """Return the reference without later leaps, or the approach to it where it is too far away."""
         spacing_s = self._config.knot_spacing_s
-        target = within_speeds(target, spacing_s, self._fastest, self._sharpest, 3)
         return self._approach.to(here, without_leaps(target, spacing_s, self._leap))
 
     def _optimise(
