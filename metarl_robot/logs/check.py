@@ -24,7 +24,7 @@ from metarl_robot.core.robot import Robot, named
 from metarl_robot.logs.cells import Cells, measure
 from metarl_robot.logs.known import DELAYS_S, LEAST_SHARE, Known
 from metarl_robot.logs.plausible import exchanged, velocity_slope
-from metarl_robot.logs.recording import LogError, Recording, Repair
+from metarl_robot.logs.recording import FROZEN, LogError, Recording, Repair
 
 Array = NDArray[np.float64]
 
@@ -44,6 +44,7 @@ FAST_HZ = 60.0
 """Slower recordings are too slow for adapters that learn."""
 MOST_REPAIRED = 0.05
 MOVING_RAD_S = 0.02
+_ALL_TURNED = "have the sign opposite to the nominal model's"
 
 
 @dataclass(frozen=True)
@@ -219,9 +220,11 @@ def _inconsistency(recording: Recording) -> Array:
 
 
 def _findings(robot: Robot, report: Report) -> list[Finding]:
-    signs = _of_signs(robot, report)
-    found = [*_of_timing(report), *_of_velocity(report), *signs, *_of_excitation(robot, report)]
-    if not any(each.level == "fault" for each in signs):
+    velocity = _of_velocity(report)
+    wrong = any(each.level == "fault" for each in velocity)  # then nothing can be said about efforts in motion
+    signs = [] if wrong else _of_signs(robot, report)
+    found = [*_of_timing(report), *velocity, *signs, *_of_excitation(robot, report)]
+    if not wrong and not any(each.level == "fault" for each in signs):
         found += _of_delay(report)
     return sorted(found, key=lambda finding: ("fault", "warning", "note").index(finding.level))
 
@@ -231,6 +234,10 @@ def _of_timing(report: Report) -> list[Finding]:
     left_out = _rows_left_out(report.repairs)
     if left_out > MOST_REPAIRED * report.samples:
         found.append(Finding("warning", f"{left_out} rows were left out beside {report.samples} good ones"))
+    frozen = sum(repair.count for repair in report.repairs if repair.what == FROZEN)
+    if frozen:
+        text = f"states were frozen in {frozen} rows while the robot moved (left out): does the driver repeat its last?"
+        found.append(Finding("warning", text))
     if report.rate_hz < FAST_HZ:
         found.append(Finding("warning", f"{report.rate_hz:.3g} Hz: adapters that learn need {FAST_HZ:g} Hz"))
     if report.jitter_s > 0.2 / report.rate_hz:
@@ -291,11 +298,9 @@ def _of_velocity(report: Report) -> list[Finding]:
 def _of_signs(robot: Robot, report: Report) -> list[Finding]:
     gravity, motion = report.gravity_slope, report.motion_slope
     known = np.isfinite(gravity)
-    if not known.any():
-        return []
-    scaled = _of_scales(robot, report)
-    if scaled:
-        return scaled
+    joints = _of_scales(robot, report) or _of_turned(robot, report)
+    if joints or not known.any():
+        return joints
     weight = np.where(known, 1.0 / report.gravity_slope_std**2, 0.0)
     whole = float((weight * np.nan_to_num(gravity)).sum() / weight.sum())
     sure = np.isfinite(motion)
@@ -305,17 +310,12 @@ def _of_signs(robot: Robot, report: Report) -> list[Finding]:
         return [Finding("fault", text)]
     if whole < 0.0 and moved > 0.0:
         return [Finding("fault", "gravity acts upside down: is the robot mounted as its robot.xml says?")]
-    if whole < 0.0:
-        return [Finding("fault", "efforts have the sign opposite to the nominal model's: set effort: sign in a map")]
     if not 1.0 / MOST_TIMES < whole < MOST_TIMES:
         text = (
             f"efforts are {whole:.3g} times those that gravity needs: currents without a gain, efforts of the motors' "
             f"side, or another unit? Set effort: gain, effort: gear (about {1.0 / whole:.3g}) or effort: unit in a map"
         )
         return [Finding("fault", text)]
-    names = [robot.channel_names[j] for j in np.flatnonzero(known & (motion < 0.0)) if gravity[j] < 0.0]
-    if names:
-        return [Finding("fault", f"efforts of {', '.join(names)} have the opposite sign: set effort: sign in a map")]
     odd = [
         f"{robot.channel_names[j]} ({gravity[j]:.2f})"
         for j in np.flatnonzero(known)
@@ -325,6 +325,22 @@ def _of_signs(robot: Robot, report: Report) -> list[Finding]:
         text = f"efforts over gravity are not near 1 at {', '.join(odd)}: a payload, another gain, or wrong links"
         return [Finding("warning", text)]
     return []
+
+
+def _of_turned(robot: Robot, report: Report) -> list[Finding]:
+    """Joints whose efforts have the other sign: by gravity or by motion, and neither has the right one.
+
+    Each joint is judged by itself: gravity is much larger at some joints, and would decide for all.
+    """
+    slopes = np.stack([report.gravity_slope, report.motion_slope])
+    away = np.maximum(SURE * np.stack([report.gravity_slope_std, report.motion_slope_std]), TOLERATED)
+    turned = (slopes < -away).any(axis=0) & ~(slopes > TOLERATED).any(axis=0)
+    if not turned.any():
+        return []
+    names = ", ".join(np.array(robot.channel_names)[turned])
+    whose = f"of {names} have the opposite sign" if (slopes[:, ~turned] > TOLERATED).any() else _ALL_TURNED
+    entry = ", ".join("-1" if each else "1" for each in turned)
+    return [Finding("fault", f"efforts {whose}: set effort: sign to [{entry}] in a map, times its present entries")]
 
 
 def _of_scales(robot: Robot, report: Report) -> list[Finding]:

@@ -2,7 +2,8 @@
 """Reads a log of any format into a Recording in the robot's units; repairs are counted, none is silent.
 
 Rows with a value that is not finite, and rows that are not later than the one before, are left out. Signals on topics
-of their own are held to the times of the positions. Missing velocities are differentiated. Values that no such robot
+of their own are held to the times of the positions. Missing velocities are differentiated. Rows in
+which a driver repeats an old position while the robot moves are left out (frozen_states.py). Values that no such robot
 can have (degrees taken for radians) are refused with the unit that would explain them; single ones are left out.
 """
 
@@ -21,9 +22,10 @@ from metarl_robot.logs import bag_file, column_file, table_file, ulog_file
 from metarl_robot.logs.bag_signals import read_bag
 from metarl_robot.logs.flight_map import FlightMap
 from metarl_robot.logs.flight_reading import read_flight
+from metarl_robot.logs.frozen_states import frozen_rows
 from metarl_robot.logs.log_map import UNITS, EffortMap, LogMap, PositionMap, VelocityMap
 from metarl_robot.logs.plausible import MOVING_RAD_S, check_plausible, possible
-from metarl_robot.logs.recording import LogError, Recording, Repair
+from metarl_robot.logs.recording import FROZEN, LogError, Recording, Repair
 from metarl_robot.logs.series import RawLog, Series, finite, part, rising
 
 Array = NDArray[np.float64]
@@ -107,8 +109,7 @@ def _possible(robot: Robot, made: Recording) -> Recording:
     count = int(np.count_nonzero(~kept))
     if not count:
         return made
-    repairs = (*made.repairs, Repair("rows with values far beyond the robot's limits: left out", count))
-    return Recording(made.source, made.time_s[kept], made.q[kept], made.v[kept], made.effort[kept], repairs)
+    return _with(made, kept, Repair("rows with values far beyond the robot's limits: left out", count))
 
 
 def check_served(robot: Robot) -> None:
@@ -158,11 +159,30 @@ def _recording(robot: Robot, path: Path, log_map: LogMap, raw: RawLog) -> Record
     del kept["position"], effort
     held = {key: _held(kept.pop(key), position, key, repairs) for key in tuple(kept)}
     del position
+    time_s, q, held = _moving(robot, time_s, q, held, repairs)
     v = _velocity(q, time_s, held.pop("velocity", None), log_map.velocity, repairs)
     efforts = _effort(robot, path, q, held.pop("effort"), log_map.effort, repairs)
     if len(time_s) < LEAST_SAMPLES:
         raise LogError(f"{path}: positions and efforts overlap in {len(time_s)} samples; {LEAST_SAMPLES} are needed")
     return Recording(str(path), time_s - time_s[0], q, v, efforts, tuple(repairs))
+
+
+def _moving(
+    robot: Robot, time_s: Array, q: Array, held: dict[str, Array], repairs: list[Repair]
+) -> tuple[Array, Array, dict[str, Array]]:
+    """Times, positions and held signals without rows that repeat an old position while the robot moves."""
+    frozen = frozen_rows(robot, time_s, q, held.get("velocity", np.zeros_like(q)))
+    count = int(np.count_nonzero(frozen))
+    if not count:
+        return time_s, q, held
+    repairs.append(Repair(FROZEN, count))
+    return time_s[~frozen], q[~frozen], {key: values[~frozen] for key, values in held.items()}
+
+
+def _with(made: Recording, kept: NDArray[np.bool_], repair: Repair) -> Recording:
+    """The kept rows, and the repair that left out the others."""
+    repairs = (*made.repairs, repair)
+    return Recording(made.source, made.time_s[kept], made.q[kept], made.v[kept], made.effort[kept], repairs)
 
 
 def _too_few(position: Series, effort: Series, repairs: list[Repair]) -> str:

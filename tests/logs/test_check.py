@@ -86,6 +86,21 @@ def test_wrong_signs_and_gravity_are_named(recording: Recording) -> None:
         assert any(words in text for text in faults), (words, faults)
 
 
+@pytest.mark.parametrize(
+    "machine", [MACHINE, Machine(hz=200.0, mass_kg=2.5), Machine(hz=200.0, speed=0.4, coulomb=0.05)]
+)
+def test_each_joint_with_the_other_sign_is_named_with_the_entry_that_mends_it(machine: Machine) -> None:
+    """Also joints without gravity, the joint that carries most of it, and beside a payload or large friction."""
+    right = recording_of(machine)
+    for joints in ([0], [1], [2], [3], [4], [5], [6], [1, 3], [0, 4, 6]):
+        sign = np.ones(7, dtype=int)
+        sign[joints] = -1
+        found = check(ROBOT, replace(right, effort=sign * right.effort))
+        (fault,) = (finding.text for finding in found.findings if finding.level == "fault")
+        names = ", ".join(ROBOT.channel_names[j] for j in joints)
+        assert f"efforts of {names} have the opposite sign: set effort: sign to {sign.tolist()} in a map" in fault
+
+
 GEAR = np.array([100.0, 120.0, 100.0, 80.0, 50.0, 50.0, 60.0])
 SIGN = np.array([1, 1, -1, 1, 1, -1, 1])
 

@@ -21,6 +21,7 @@ from metarl_robot.core.robot import MODELS_DIR, Robot, load_robot
 from metarl_robot.logs import bag_signals
 from metarl_robot.logs.bag_file import Bag
 from metarl_robot.logs.cells import grid_of
+from metarl_robot.logs.check import check
 from metarl_robot.logs.joint_state import JointStateDecoder, decoded_block
 from metarl_robot.logs.log_map import LogMap, TimeMap, read_map
 from metarl_robot.logs.reading import nominal_gravity, read_log
@@ -485,9 +486,8 @@ def test_decimal_commas_are_read_and_counted(tmp_path: Path) -> None:
 
 def test_states_that_are_slower_than_rows_count_once(tmp_path: Path) -> None:
     log = made(count=1000, period_s=0.002)
-    at = 10 * (np.arange(1000) // 10)
     rests = (log.time_s > 1.0) & (log.time_s < 1.4)
-    at[rests] = at[np.flatnonzero(rests)[0]]
+    at = 10 * (np.cumsum(~rests) // 10)
     slow = Made(log.time_s, log.q[at], np.where(rests[:, None], 0.0, log.v[at]), log.effort, joints=JOINTS)
     recording = read_log(
         ROBOT, write_csv(tmp_path / "log.csv", slow, default_names(ROBOT), slow.q, slow.v, slow.effort)
@@ -497,3 +497,33 @@ def test_states_that_are_slower_than_rows_count_once(tmp_path: Path) -> None:
     assert moving == pytest.approx(1.3 / 0.02, abs=3.0), "at 50 Hz"
     middle = (recording.time_s > 1.15) & (recording.time_s < 1.25)
     assert middle.sum() == pytest.approx(50, abs=2), "at rest, all rows are kept"
+
+
+@pytest.mark.parametrize("velocity", ["repeated", "right", "none"])
+@pytest.mark.parametrize("joints", [slice(None), slice(1, 2)], ids=["all", "one"])
+def test_states_that_are_frozen_in_motion_are_left_out_and_said(tmp_path: Path, velocity: str, joints: slice) -> None:
+    """A driver that repeats its last sample for 0.2 s, or the sensor of one joint that does."""
+    log, frozen = made(count=1000), slice(101, 150)
+    q, v = log.q.copy(), log.v.copy()
+    q[frozen, joints] = q[100, joints]
+    if velocity == "repeated":
+        v[frozen, joints] = v[100, joints]
+    names = (*ROBOT.coordinates.q, *(ROBOT.coordinates.v if velocity != "none" else ()), *ROBOT.coordinates.effort)
+    signals = [q, *([v] if velocity != "none" else []), log.effort]
+    recording = read_log(ROBOT, write_csv(tmp_path / "log.csv", log, names, *signals))
+    assert said(recording, "repeats bit for bit while the robot moves") == 49
+    kept = np.delete(np.arange(1000), np.arange(101, 150))
+    np.testing.assert_allclose(recording.time_s, log.time_s[kept] - log.time_s[0], atol=2e-9)
+    np.testing.assert_allclose(recording.q, log.q[kept], atol=1e-9)
+    assert np.abs(recording.v).max() < 1.1 * np.abs(log.v).max(), "no leap is differentiated"
+    assert any("states were frozen in 49 rows" in finding.text for finding in check(ROBOT, recording).findings)
+
+
+def test_a_rest_coarse_encoders_and_the_end_of_a_motion_are_not_frozen(tmp_path: Path) -> None:
+    log = made(count=1200)
+    at = np.concatenate([np.arange(300), np.full(300, 299), np.arange(300, 900)])
+    at_rest = Made(log.time_s, log.q[at], np.where((at == 299)[:, None], 0.0, log.v[at]), log.effort[at], joints=JOINTS)
+    coarse = replace(log, q=np.round(log.q / 2e-3) * 2e-3)
+    for each in (at_rest, coarse, replace(coarse, q=np.round(log.q / 6e-4) * 6e-4)):
+        path = write_csv(tmp_path / "log.csv", each, default_names(ROBOT), each.q, each.v, each.effort)
+        assert not [repair for repair in read_log(ROBOT, path).repairs if "bit for bit" in repair.what]
