@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 from contextlib import suppress
@@ -251,6 +252,7 @@ def test_an_mcap_file_without_its_end_is_read_up_to_there(tmp_path: Path, kept: 
         ("cut.mcap", b"\x89MCAP0\r\n\x01", "cannot be read as a recording"),
         ("log.csv", b"time_s,a,b\n0,1,2\n", "unknown column 'shoulder/position_rad'"),
         ("words.txt", b"\xff\xfe\x00\x01 not a table", "unknown column 'time_s'"),
+        ("binary.csv", b"time_s,\0\0\0\1", "no text in UTF-8; save it as CSV in UTF-8"),
         ("log.xlsx", b"PK", "ends in .mcap, .db3, .bag, .csv, .tsv, .txt"),
     ],
 )
@@ -527,3 +529,78 @@ def test_a_rest_coarse_encoders_and_the_end_of_a_motion_are_not_frozen(tmp_path:
     for each in (at_rest, coarse, replace(coarse, q=np.round(log.q / 6e-4) * 6e-4)):
         path = write_csv(tmp_path / "log.csv", each, default_names(ROBOT), each.q, each.v, each.effort)
         assert not [repair for repair in read_log(ROBOT, path).repairs if "bit for bit" in repair.what]
+
+
+def rewritten(tmp_path: Path, log: Made, separator: str, decimal: str = ".", names: str | None = None) -> list[str]:
+    """Lines of a table with our names and another separator."""
+    path = write_csv(tmp_path / "plain.csv", log, default_names(ROBOT), log.q, log.v, log.effort)
+    head, *rows = path.read_text().splitlines()
+    rows = [row.replace(",", "\0").replace(".", decimal).replace("\0", separator) for row in rows]
+    return [names or head.replace(",", separator), *rows]
+
+
+UNITS_ROW = "s,rad,rad,rad/s,rad/s,Nm,Nm"
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|", " "])
+@pytest.mark.parametrize("above", [[], ["# recorded by us, at 250 Hz", ""], ["sep=;", "Run 7; 2026-11-30"]])
+def test_tables_of_any_separator_are_read_with_lines_above_the_names(
+    tmp_path: Path, separator: str, above: list[str]
+) -> None:
+    log = made(count=300)
+    lines = [*above, *rewritten(tmp_path, log, separator)]
+    lines.insert(len(lines) // 2, "# a comment")
+    (tmp_path / "log.csv").write_text("\n".join(lines))
+    recording = read_log(ROBOT, tmp_path / "log.csv")
+    assert_same(recording, log)
+    assert recording.repairs == ()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-32"])
+def test_texts_with_a_byte_order_mark_are_read(tmp_path: Path, encoding: str) -> None:
+    log = made(count=60)
+    (tmp_path / "log.txt").write_text("\n".join(rewritten(tmp_path, log, "\t", ",")), encoding=encoding)
+    recording = read_log(ROBOT, tmp_path / "log.txt")
+    assert_same(recording, log)
+    assert said(recording, "decimal commas") == 60
+
+
+def test_decimal_commas_in_quotes_are_read_and_others_between_commas_refused(tmp_path: Path) -> None:
+    log = made(count=60)
+    head, *rows = rewritten(tmp_path, log, ";", ",")
+    quoted = [",".join(f'"{cell}"' for cell in row.split(";")) for row in rows]
+    (tmp_path / "log.csv").write_text("\n".join([head.replace(";", ","), *quoted]))
+    assert_same(read_log(ROBOT, tmp_path / "log.csv"), log)
+    (tmp_path / "log.csv").write_text("\n".join([head.replace(";", ","), *(row.replace(";", ",") for row in rows)]))
+    with pytest.raises(LogError, match="export with ';' or tabs, or with decimal points"):
+        read_log(ROBOT, tmp_path / "log.csv")
+    rows[30] = "1,000,000" + rows[30][rows[30].index(";") :]
+    (tmp_path / "log.csv").write_text("\n".join([head, *rows]))
+    with pytest.raises(LogError, match="'1,000,000' has separators of thousands"):
+        read_log(ROBOT, tmp_path / "log.csv")
+
+
+def test_a_line_of_units_agrees_with_the_map_or_is_refused_with_the_entry(tmp_path: Path) -> None:
+    log = made(count=60)
+    head, *rows = rewritten(tmp_path, log, ",")
+    for units in (UNITS_ROW, ",".join(f"[{unit}]" for unit in UNITS_ROW.split(","))):
+        (tmp_path / "log.csv").write_text("\n".join([head, units, *rows]))
+        recording = read_log(ROBOT, tmp_path / "log.csv")
+        assert_same(recording, log)
+        assert said(recording, "lines of units") == 1
+    for units, entry in (
+        (UNITS_ROW.replace("rad,", "deg,", 1), "'position: {unit: deg}'"),
+        (UNITS_ROW.replace("rad/s", "°/s"), "'velocity: {unit: deg/s}'"),
+        (UNITS_ROW.replace("s,", "ms,", 1), "'time: {unit: ms}'"),
+        (UNITS_ROW.replace("Nm", "mNm"), "'effort: {unit: mNm}'"),
+    ):
+        (tmp_path / "log.csv").write_text("\n".join([head, units, *rows]))
+        with pytest.raises(LogError, match=re.escape(entry)):
+            read_log(ROBOT, tmp_path / "log.csv")
+
+
+def test_cells_after_the_last_column_may_be_empty(tmp_path: Path) -> None:
+    log = made(count=60)
+    head, *rows = rewritten(tmp_path, log, ";")
+    (tmp_path / "log.csv").write_text("\n".join([head, *(row + ";" for row in rows)]))
+    assert_same(read_log(ROBOT, tmp_path / "log.csv"), log)
