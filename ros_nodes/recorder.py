@@ -49,6 +49,7 @@ class RecorderParameters(NodeParameters, SensorParameters):
     robot_kind: str = fixed("", description=ROBOT_KIND)
     path: str = fixed(
         "runs/%Y-%m-%d_%H-%M-%S/recording",
+        min_length=1,
         description="folder to write (a rosbag2 bag); date and time are filled in as by strftime",
     )
 

@@ -199,6 +199,20 @@ def test_a_type_decides_where_yaml_would_guess(write: Writer) -> None:
         evaluate(write("- node: {pkg: metarl_robot, exec: gate, param: [{name: i, value: x, type: int}]}\n"), {})
 
 
+def test_an_argument_that_an_include_sets_itself_is_unknown_from_outside(write: Writer) -> None:
+    """`metarl launch several_robots namespace:=x` was accepted and changed nothing."""
+    write(
+        "- arg: {name: who, default: a}\n- arg: {name: how, default: b}\n" + NODE % "$(var who) $(var how)",
+        "in.launch.yaml",
+    )
+    path = write("- include: {file: $(dirname)/in.launch.yaml, arg: [{name: who, value: me}]}\n")
+    assert evaluate(path, {"how": "so"})[0].parameters["x"] == "me so"
+    with pytest.raises(UnknownNameError, match="unknown launch argument 'who'.* Valid: how"):
+        evaluate(path, {"who": "you"})
+    with pytest.raises(UnknownNameError, match="'namespace'"):
+        Launch("several_robots", {"namespace": "x"})
+
+
 def test_conditions_groups_and_includes(write: Writer) -> None:
     write(
         "- arg: {name: who}\n- node: {if: $(equals $(var who) me), pkg: metarl_robot, exec: plant, name: $(var who)}\n",

@@ -227,10 +227,12 @@ class _Evaluation:
             raise LaunchError(
                 f"{scope.path}: include: only YAML launch files ({SUFFIX}) can be read; given: {shortened(str(path))}"
             )
-        values = dict(scope.values)
-        for item in _list_of(body, "arg", "include", ("name", "value"), scope.path):
-            values[_text(item, "name", "arg", scope.path)] = scope.expand(_text(item, "value", "arg", scope.path))
-        self.file(path, values)
+        items = _list_of(body, "arg", "include", ("name", "value"), scope.path)
+        texts = [tuple(_text(item, key, "arg", scope.path) for key in ("name", "value")) for item in items]
+        given = {name: scope.expand(value) for name, value in texts}
+        before = set(self.declared)
+        self.file(path, {**scope.values, **given})
+        self.declared -= set(given) - before  # a value from outside would not reach them
 
 
 @dataclass

@@ -334,7 +334,7 @@ def _of_turned(robot: Robot, report: Report) -> list[Finding]:
     """
     slopes = np.stack([report.gravity_slope, report.motion_slope])
     away = np.maximum(SURE * np.stack([report.gravity_slope_std, report.motion_slope_std]), TOLERATED)
-    turned = (slopes < -away).any(axis=0) & ~(slopes > TOLERATED).any(axis=0)
+    turned: NDArray[np.bool_] = np.any(slopes < -away, axis=0) & ~np.any(slopes > TOLERATED, axis=0)
     if not turned.any():
         return []
     names = ", ".join(np.array(robot.channel_names)[turned])

@@ -7,11 +7,11 @@ Topics and services: autopilot_bridge.py. Messages: mavlink_link.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
+from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.ros_nodes.bridges.autopilot_bridge import AutopilotBridge, AutopilotParameters, declared_for
-from metarl_robot.ros_nodes.bridges.mavlink_link import MavlinkLink, Rates
-from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.bridges.mavlink_link import MavlinkLink, Rates, check_url
+from metarl_robot.ros_nodes.parameters import Declarer, fixed
 from metarl_robot.ros_nodes.runtime import run
 
 
@@ -28,7 +28,11 @@ class MavlinkParameters(AutopilotParameters):
     imu_hz: float = fixed(0.0, ge=0.0, le=1000.0, description="rate of IMU data to ask for; 0: the control rate [Hz]")
 
 
-declared = partial(declared_for, MavlinkParameters)
+def declared(parameters: Declarer) -> tuple[MavlinkParameters, Quadrotor]:
+    """See Declarer. Raises MetaRLError."""
+    own, robot = declared_for(MavlinkParameters, parameters)
+    check_url(own.url)
+    return own, robot
 
 
 class MavlinkBridge(AutopilotBridge):

@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
+from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -64,6 +65,7 @@ SLOW_HZ = 5.0
 G_M_S2, MILLI = 9.80665, 1e-3
 THRUST_IS_THRUST = 8  # bit 3 of ArduPilot's GUID_OPTIONS
 PX4_OFFBOARD, COPTER_GUIDED = 6, 4
+_EXAMPLES = "udpin:127.0.0.1:14540 (PX4 in simulation) and /dev/ttyACM0"
 _PX4_MODES = {
     1: "MANUAL", 2: "ALTCTL", 3: "POSCTL", 4: "AUTO", 5: "ACRO", 6: "OFFBOARD", 7: "STABILIZED", 8: "RATTITUDE",
 }  # fmt: skip
@@ -91,6 +93,12 @@ class Attitude(NamedTuple):
     rates: Array
 
 
+def check_url(url: str) -> None:
+    """Raise MetaRLError for neither a connection with host and port nor a serial device that exists."""
+    if ":" not in url and not Path(url).exists():
+        raise MetaRLError(f"url '{url}' has no host and port, and no such serial device exists; examples: {_EXAMPLES}")
+
+
 class MavlinkLink:
     """See the module's docstring, and AutopilotLink.
 
@@ -106,6 +114,7 @@ class MavlinkLink:
     """
 
     def __init__(self, url: str, baud: int, rates: Rates, listener: Listener, clock_ns: Callable[[], int]) -> None:
+        check_url(url)
         self._url, self._rates, self._listener, self._clock_ns = url, rates, listener, clock_ns
         try:
             self._connection = mavutil.mavlink_connection(
@@ -113,10 +122,7 @@ class MavlinkLink:
                 dialect="ardupilotmega", autoreconnect=True,
             )  # fmt: skip
         except Exception as error:
-            raise MetaRLError(
-                f"url '{url}' cannot be opened: {one_line(error)}; examples: udpin:127.0.0.1:14540 (PX4 in simulation) "
-                "and /dev/ttyACM0"
-            ) from error
+            raise MetaRLError(f"url '{url}' cannot be opened: {one_line(error)}; examples: {_EXAMPLES}") from error
         self._lock = threading.Lock()  # of sending
         self._target: tuple[int, int] | None = None
         self._autopilot = -1

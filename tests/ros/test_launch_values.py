@@ -37,6 +37,8 @@ WITHOUT_VALUES = ("monitor", "security_policy")  # they are started by our own c
         ("quad", {"limit_scale": "0.01"}, "/gate: parameter 'limit_scale'"),
         ("ground", {"limit_scale": "7"}, "/gate: parameter 'limit_scale'"),
         ("ros2_control", {"effort_controller": "hold", "holding_controller": "hold"}, "must name another controller"),
+        ("arm", {"record": "true", "record_file": ""}, "/recorder: parameter 'path'.*at least 1 character"),
+        ("autopilot", {"bridge": "mavlink", "url": "foo"}, "url 'foo' has no host and port, .*; examples: udpin:"),
         ("autopilot", {"hover_thrust": "7"}, "parameter .hover_thrust.*given: 7"),
     ],
 )
