@@ -11,10 +11,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
-from metarl_robot.adaptation.factory import weights_of
 from metarl_robot.control.base import Controller
 from metarl_robot.control.factory import SIMULATION_ONLY, make_controller, node_controller_names
-from metarl_robot.core.checkpoint import load_checkpoint
 from metarl_robot.core.errors import MetaRLError, UnknownNameError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import State
@@ -25,19 +23,6 @@ def check_controller(name: str, offered: Collection[str]) -> None:
     """Raise UnknownNameError for a controller that is not among those offered."""
     if name not in offered:
         raise UnknownNameError("controller", name, offered)
-
-
-def check_weights(robot: Robot, config: BaseModel, checkpoint: str) -> None:
-    """Read the weights that a controller of this configuration needs. checkpoint: empty: the robot's own.
-
-    Raises CheckpointError.
-    """
-    adapter = getattr(config, "adapter", None)
-    path = Path(checkpoint) if checkpoint else None
-    if isinstance(adapter, str):
-        weights_of(adapter, robot, path)
-    elif path is not None:
-        load_checkpoint(path, robot)
 
 
 class ControllerBuilder:

@@ -35,6 +35,7 @@ from std_msgs.msg import Float64MultiArray, String
 from metarl_robot.control.base import Controller
 from metarl_robot.control.bumpless_transfer import BumplessTransfer
 from metarl_robot.control.factory import (
+    check_weights,
     config_type,
     load_config,
     load_configs,
@@ -51,7 +52,6 @@ from metarl_robot.ros_nodes.acting_efforts import ActingEfforts
 from metarl_robot.ros_nodes.controller_builder import (
     ControllerBuilder,
     check_controller,
-    check_weights,
     ready_controller,
     rehearse,
 )
@@ -147,7 +147,7 @@ def declared(
     check_controller(own.controller, names)
     shipped = load_config(robot, own.controller).model_dump()
     tuning = parameters.declare(config_type(robot.kind, own.controller), CONFIG_PREFIX, shipped, on_tuning)
-    check_weights(robot, tuning, own.checkpoint)
+    check_weights(robot, tuning, Path(own.checkpoint) if own.checkpoint else None)
     return Declared(own, robot, names, tuning, parameters.declare(GoalParameters, GOAL_PREFIX, on_change=on_goals))
 
 

@@ -33,6 +33,7 @@ from pydantic import BaseModel, Field
 from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.control.factory import (
+    check_weights,
     config_type,
     load_config,
     make_controller,
@@ -45,7 +46,7 @@ from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import State
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.controller_builder import check_controller, check_weights
+from metarl_robot.ros_nodes.controller_builder import check_controller
 from metarl_robot.ros_nodes.convert import listed, status_message, table_message
 from metarl_robot.ros_nodes.driver_gravity import DriverGravity
 from metarl_robot.ros_nodes.guarded import readable
@@ -86,7 +87,7 @@ def declared(parameters: Declarer, on_own: OnChange = None) -> tuple[ShadowParam
     check_controller(own.controller, node_controller_names(robot.kind))
     shipped, model = load_config(robot, own.controller).model_dump(), config_type(robot.kind, own.controller)
     tuning = parameters.declare(model, "controller_config.", shipped, read_only=True)
-    check_weights(robot, tuning, own.checkpoint)
+    check_weights(robot, tuning, Path(own.checkpoint) if own.checkpoint else None)
     return own, robot, tuning
 
 

@@ -90,7 +90,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Compare the tracking errors of controllers in simulated runs whose conditions change."""
-    from metarl_robot.control.factory import compared_controllers, remark_on_weights
+    from metarl_robot.control.factory import check_weights, compared_controllers, load_config, remark_on_weights
     from metarl_robot.core.robot import load_robot
 
     if plot is not None:
@@ -106,6 +106,8 @@ def evaluate(
     if prediction:
         _predict(loaded, checkpoint, tasks, json, plot)
         return
+    for name in names:  # before the first of many episodes
+        check_weights(loaded, load_config(loaded, name), checkpoint)
     if remark := remark_on_weights(loaded, names, checkpoint):
         note(remark)
     from metarl_robot.parallel.processes import Processes

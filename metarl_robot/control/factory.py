@@ -17,12 +17,12 @@ from pydantic import BaseModel, ValidationError
 
 from metarl_robot.adaptation.adapter_spec import ADAPTERS
 from metarl_robot.adaptation.base import Adapter
-from metarl_robot.adaptation.factory import remark_on_prior
+from metarl_robot.adaptation.factory import remark_on_prior, weights_of
 from metarl_robot.adaptation.guard import GuardedAdapter
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.control.guard import GuardedController
-from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.errors import CheckpointError, MetaRLError
 from metarl_robot.core.parameter_file import parameters_below, read_parameters
 from metarl_robot.core.registry import Registry
 from metarl_robot.core.renamed import with_present_names
@@ -142,6 +142,18 @@ def make_adapter(robot: Robot, name: str, checkpoint: Path | None = None) -> Ada
     config = load_config(robot, controller, {"adapter": name} if of_choice else None)
     built: Any = CONTROLLERS.get(robot.kind, controller).build(robot, config, checkpoint, None)
     return GuardedAdapter(robot, built.adapter)
+
+
+def check_weights(robot: Robot, config: BaseModel, checkpoint: Path | None) -> None:
+    """Read the weights that a controller of this configuration needs. checkpoint: None: the robot's own.
+
+    Raises CheckpointError: as for `make_controller`, or there is no such file.
+    """
+    adapter = getattr(config, "adapter", None)
+    if isinstance(adapter, str):
+        weights_of(adapter, robot, checkpoint)
+    elif checkpoint is not None and not checkpoint.is_file():
+        raise CheckpointError(f"{checkpoint}: no such file; expected trained weights (.safetensors)")
 
 
 def remark_on_weights(robot: Robot, controllers: Iterable[str], checkpoint: Path | None = None) -> str:

@@ -63,6 +63,7 @@ def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
         (("eval", "pandas"), "'pandas'", "planar2"),
         (("eval", "planar2", "--controllers", "pid,mpc"), "'mpc'", "computed_torque"),
         (("eval", "planar2", "--suite", "hard"), "'hard'", "heldout"),
+        (("eval", "planar2", "--checkpoint", "weights.pt"), "weights.pt", ".safetensors"),
         (("train", "pandas"), "'pandas'", "planar2"),
         (("train", "planar2", "--adapter", "lst_layer"), "'lst_layer'", "maml"),
         (("demo", "pandas"), "'pandas'", "planar2"),
