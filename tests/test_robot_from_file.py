@@ -434,6 +434,12 @@ def test_meshes_are_found_and_drawn(tmp_path: Path) -> None:
 AXIS_4 = '<axis xyz="1 0 0"/><limit lower="-2.6"'
 PALM = '<inertial mass="0.4" pos="0.03 0 0" diaginertia="0.0004 0.0006 0.0006"/>'
 LIFT = '<joint name="lift"'
+MOVES = '<limit lower="-3" upper="3" effort="5" velocity="1"/>'
+RODS = "".join(
+    link(f"rod_link_{i}", 0.3)
+    + joint(f"rod_{i}", f"link_{i}", f"rod_link_{i}", "0 1 0", more=MOVES + f'<mimic joint="axis_{i}"/>')
+    for i in range(1, 7)
+)
 
 
 def of_kind(number: int, kind: str) -> tuple[str, str]:
@@ -504,6 +510,10 @@ REFUSED = {
     "an arm's joint copies another": (
         replaced(urdf(), (AXIS_4, '<mimic joint="axis_2"/>' + AXIS_4)),
         "joint 'axis_4' .line.*'axis_2' is driven; hold the copy with --lock axis_4",
+    ),
+    "every joint of an arm is copied, as by the rods of a palletiser": (
+        replaced(urdf(), ("</robot>", RODS + "</robot>")),
+        "joint 'rod_1' .line.*'axis_1' is driven; hold the copy with --lock rod_1=VALUE",
     ),
     "two arms": (
         replaced(urdf(), ("</robot>", SECOND_ARM + "</robot>"), *(of_kind(i, "fixed") for i in range(2, 7))),

@@ -100,11 +100,10 @@ def _chain(source: Source, options: Options) -> list[int]:
         path.append(best[0])
         waiting = children[best[0]]
     copied = {_master(model, joint) for joint in range(model.njnt)}
-    while path and path[-1] in copied:
-        path.pop()
+    last = max((k for k, joint in enumerate(path) if joint not in copied), default=len(path) - 1)
     if not path:
         raise source.refusal("joints", "no joint that can be driven", "an arm has revolute or prismatic joints")
-    return path
+    return path[: last + 1]  # where all are copied, the copies are refused by name (couplings.py)
 
 
 def _of_hand(model: mujoco.MjModel, joint: int) -> bool:
