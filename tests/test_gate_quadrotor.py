@@ -174,6 +174,33 @@ def test_out_of_a_fast_tilted_flight_it_stops_and_lands(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ROBOTS)
+def test_what_the_commands_before_have_shown_is_corrected_when_a_payload_falls_off(name: str) -> None:
+    flight, gate = in_flight(name, load=0.3)
+    flight.model.body("base_link").mass /= 1.3
+    decisions, q, v = run(flight, gate, 14.0, command=False)
+    assert landed(q, v) and decisions[-1].state is GateState.HOLDING
+    assert q[:, 2].max() < 3.6 and v[:, 2].min() > -1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ROBOTS)
+def test_out_of_a_strong_climb_it_lands(name: str) -> None:
+    """Commands of a climb carry more than the weight; the landing must not take this for a payload."""
+    flight, gate = in_flight(name)
+    thrusts = np.minimum(1.8 * flight.robot.hover_thrust, flight.robot.effort_limit)
+    for _ in range(round(0.3 / flight.period)):
+        gate.on_state(flight.measured, flight.time, flight.time)
+        gate.on_command(thrusts, flight.time, flight.time)
+        flight.fly(gate.tick(flight.time, flight.time).effort)
+    height_m, speed = flight.data.qpos[2], flight.data.qvel[2]
+    gate.estop()
+    decisions, q, v = run(flight, gate, 25.0, command=False)
+    assert landed(q, v) and decisions[-1].state is GateState.HOLDING
+    assert q[:, 2].max() < height_m + speed**2 and v[:, 2].min() > -1.0  # braked with 0.5 m/s² at least
+
+
+@pytest.mark.slow
 def test_a_weak_rotor_is_held_by_what_the_commands_before_have_shown() -> None:
     flight, gate = in_flight(effectiveness=np.array([0.8, 1.0, 1.0, 1.0]))
     decisions, q, v = run(flight, gate, 14.0, command=False)

@@ -3,17 +3,20 @@
 
 Attitude, for a wanted direction n of body z (reduced attitude: heading is free, the yaw rate is only damped):
 
-    ω_r = k_p e,  e the rotation vector from body z to n, in the body;     M = J k_d (ω_r − ω) + ω × J ω + M_ff
+    ω_r = k_p e,  e the rotation vector from body z to n, in the body;     M = J k_ω (ω_r − ω) + ω × J ω + M_ff
 
-With a loop delay T (motors, one period, `LATENCY_S`), k_d = 1 / (2 T) and k_p = k_d / 4: damped for any quadrotor.
+With a loop delay T (motors, one period, `LATENCY_S`), k_ω = 1 / (2 T) and k_p = k_ω / 4: damped for any quadrotor.
 
 Height, for the vertical speed w and the wanted −w_r:
 
-    F n_z = F_ff + m (k_w (−w_r − w) + i),      di/dt = k_i (−w_r − w), bounded
+    F n_z = F_ff + m (a − d),     a = k_w (−w_r − w), bounded
+    dŵ/dt = a + 2 k_d (w − ŵ),    dd/dt = k_d² (w − ŵ), bounded
 
-F_ff (vertical force) and M_ff are the low-passed commands before the stop. They compensate a payload, weak rotors and a
-weak battery, which the description does not contain. n leans against the horizontal velocity, by at most
-`brake_tilt_rad`. From upside down, upright_recovery.py acts first.
+F_ff (vertical force, less m dw/dt) and M_ff are the low-passed commands before the stop. They compensate a payload,
+weak rotors and a weak battery, which the description does not contain. After the loss of a payload F_ff is too large: d
+is the acceleration that it gives too much, by a second-order observer (Luenberger). An integral of −w_r − w that stops
+while a is at its bound would never act then: the quadrotor would climb until its motors stop. n leans against the
+horizontal velocity, by at most `brake_tilt_rad`. From upside down, upright_recovery.py acts first.
 
 Sources of the state:
 
@@ -46,12 +49,12 @@ Array = NDArray[np.float64]
 
 LATENCY_S = 0.015  # sensors and transport, besides the motors
 TURN_RATE_RAD_S = 4.0  # greatest turning rate towards the wanted direction
-YAW_SHARE = 0.3  # of k_d: yaw has only the weak drag torque
+YAW_SHARE = 0.3  # of k_ω: yaw has only the weak drag torque
 SPEED_SHARE = 1.0 / 3.0  # of k_p: lean against horizontal velocity
 SINK_GAIN_HZ = 2.5  # k_w
-SINK_INTEGRAL_HZ2 = 2.0  # k_i
-ACCELERATION_M_S2 = (-2.0, 3.0)  # bounds of the term with k_w
-INTEGRAL_M_S2 = (-0.6 * GRAVITY_M_S2, 0.4 * GRAVITY_M_S2)
+EXCESS_HZ = 2.0  # k_d
+ACCELERATION_M_S2 = (-2.0, 3.0)  # bounds of a
+EXCESS_M_S2 = (-0.4 * GRAVITY_M_S2, 0.6 * GRAVITY_M_S2)  # bounds of d
 LIFT_SHARE = (0.5, 2.0)  # of the nominal weight: bounds of F_ff
 TORQUE_SHARE = 0.2  # of the hover torque of the rotors on one side: bound of M_ff
 FORGET_S = 2.0
@@ -120,6 +123,7 @@ class EmergencyLanding:
         self._lift, self._torque = self._weight, np.zeros(3)
         self._attitude, self._velocity = rotation.IDENTITY, np.zeros(3)
         self._stopped = False
+        self._mean_speed: float | None = None
         self.configure(config)
         self.release()
 
@@ -141,7 +145,8 @@ class EmergencyLanding:
     @property
     def _feed_forward(self) -> float:
         """F_ff [N], clipped to the range of a worn-out to a loaded quadrotor."""
-        return float(np.clip(self._lift, LIFT_SHARE[0] * self._weight, LIFT_SHARE[1] * self._weight))
+        lift = self._lift - self._robot.mass_kg * self._rise
+        return float(np.clip(lift, LIFT_SHARE[0] * self._weight, LIFT_SHARE[1] * self._weight))
 
     def passed(self, effort: Array, state: State | None, dt_s: float) -> None:
         share = low_pass(dt_s, self._config.feed_forward_time_s)
@@ -153,6 +158,13 @@ class EmergencyLanding:
         self._followed(effort, dt_s)
         if state is not None:
             self._attitude, self._velocity = state.q[3:], state.v[:3]
+            self._note_rise(float(state.v[2]), share)
+
+    def _note_rise(self, speed: float, share: float) -> None:
+        """Low-pass dw/dt as F is, without differentiating w."""
+        mean = speed if self._mean_speed is None else self._mean_speed
+        self._mean_speed = mean + share * (speed - mean)
+        self._rise = (speed - self._mean_speed) / self._config.feed_forward_time_s
 
     def begin(self, state: State) -> None:
         self._inertial_s = self._blind_s = 0.0
@@ -160,7 +172,9 @@ class EmergencyLanding:
     def release(self) -> None:
         self._stopped = False
         self._recovery.reset()
-        self._integral = 0.0
+        self._rise = self._excess = 0.0
+        self._mean_speed = None
+        self._forget_speed()
         self._collective = self._feed_forward
         self._total_s = self._inertial_s = self._blind_s = self._still_s = self._capsized_s = 0.0
 
@@ -235,17 +249,27 @@ class EmergencyLanding:
         )
         self._stopped = self._stopped or late or self._still_s > config.landed_time_s or self._capsized_s > CAPSIZED_S
 
+    def _forget_speed(self) -> None:
+        """Begin the observer of the vertical speed anew, with what it has learned."""
+        self._expected: float | None = None
+        self._asked = 0.0
+
+    def _acceleration(self, speed: float, dt_s: float) -> float:
+        """Vertical acceleration to ask for beyond F_ff [m/s²] at a vertical speed [m/s]: a − d."""
+        missed = 0.0 if self._expected is None else speed - self._expected
+        self._expected = speed - missed + dt_s * (self._asked + 2.0 * EXCESS_HZ * missed)
+        self._excess = float(np.clip(self._excess + dt_s * EXCESS_HZ**2 * missed, *EXCESS_M_S2))
+        self._asked = float(np.clip(SINK_GAIN_HZ * (-self._config.descent_speed_m_s - speed), *ACCELERATION_M_S2))
+        return self._asked - self._excess
+
     def _thrusts(self, direction: Array, rate: Array, dt_s: float) -> Array:
         """Thrusts (n,) for a wanted direction of body z (3,) [world] and the sink rate; rate: (3,) [rad/s; body]."""
         recovery = self._recovered(rate)
         if recovery is not None:
             self._collective = recovery.collective
+            self._forget_speed()
             return self._followed(self._lead.command(self._robot.thrusts(*recovery), self._motors.speeds), dt_s)
-        error = -self._config.descent_speed_m_s - float(self._velocity[2])
-        wanted = float(np.clip(SINK_GAIN_HZ * error, *ACCELERATION_M_S2))
-        if wanted == SINK_GAIN_HZ * error:  # no integration while the term saturates
-            self._integral = float(np.clip(self._integral + SINK_INTEGRAL_HZ2 * error * dt_s, *INTEGRAL_M_S2))
-        lift = max(self._feed_forward + self._robot.mass_kg * (wanted + self._integral), 0.0)
+        lift = max(self._feed_forward + self._robot.mass_kg * self._acceleration(float(self._velocity[2]), dt_s), 0.0)
         self._collective = lift * thrust_for_lift(float(rotation.up(self._attitude)[2]))
         turning = np.append(self._turn_gain * turn_to(self._attitude, direction)[:2], 0.0)
         turning = turning * min(1.0, TURN_RATE_RAD_S / max(float(np.linalg.norm(turning)), 1e-9))
