@@ -25,13 +25,15 @@ EPOCH_NS = 1_764_000_000_000_000_000
 class Style:
     """How a flight is written.
 
-    pose_every: one odometry for as many samples. rotors: table (named, as this project's nodes write it), or array (the
-    fourth rotor first, without names) of `quantity`: thrust, speed [rpm] or collective [N]. mcap: storage. imu: whether
-    there is one. lost: share of the messages that are lost. late_s: standard deviation of the time of reception.
+    pose_every: one odometry for as many samples. rotors: table (named, in `order`, as our nodes write it), or array
+    (the last rotor first, without names) of `quantity`: thrust, speed [rpm] or collective [N]. mcap: storage.
+    imu: whether there is one. lost: share of the messages that are lost. late_s: standard deviation of the time of
+    reception.
     """
 
     pose_every: int = 2
     rotors: str = "table"
+    order: tuple[int, ...] = (2, 0, 3, 1)
     quantity: str = "thrust"
     mcap: bool = True
     imu: bool = True
@@ -82,7 +84,7 @@ def numbers(values: Array, labels: tuple[str, str] | None = None) -> Any:
 def commands(robot: Quadrotor, style: Style, stamp_ns: int, thrust: Array) -> Any:
     """The message of a command, or of measured speeds."""
     if style.rotors == "table":
-        order = [2, 0, 3, 1]
+        order = list(style.order)
         names = tuple(robot.channel_names[i] for i in order)
         return numbers(thrust[order], Table(stamp_ns, ("effort",), names, thrust[None, order], "test").labels)
     if style.quantity == "collective":

@@ -48,9 +48,9 @@ CONDITIONS = {
 }
 
 
-def hidden(rng: np.random.Generator) -> tuple[Quadrotor, QuadrotorTask, Array]:
-    """A quadrotor unlike the description, its task, and the true values of NAMES."""
-    d = ROBOT.description
+def hidden(rng: np.random.Generator, described: Quadrotor = ROBOT) -> tuple[Quadrotor, QuadrotorTask, Array]:
+    """A multirotor unlike its description, its task, and the true values of NAMES."""
+    d = described.description
 
     def times(values: tuple[float, ...], share: float) -> tuple[float, ...]:
         return tuple(float(value) for value in np.array(values) * rng.uniform(1.0 - share, 1.0 + share, len(values)))
@@ -67,7 +67,7 @@ def hidden(rng: np.random.Generator) -> tuple[Quadrotor, QuadrotorTask, Array]:
                 "parasitic_drag_n_s2_m2": times((0.04, 0.04, 0.06), 0.5),
             }
         ),
-        ROBOT.folder,
+        described.folder,
     )
     gain, delay_s = float(rng.uniform(0.85, 1.1)), float(rng.integers(2, 8)) * 1e-3
     task = replace(NOISE, battery=gain, command_delay_s=delay_s, ground_effect=False)

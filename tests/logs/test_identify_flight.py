@@ -16,13 +16,15 @@ from metarl_robot.cli.app import app
 from metarl_robot.core.robot import load_robot
 from metarl_robot.logs.flight_model import NAMES, FlightModel
 from metarl_robot.logs.identified_flight_document import RATIOS, flight_document
-from metarl_robot.logs.identify_flight import Given, identify_flight
+from metarl_robot.logs.identify_flight import Given, identify_flight, without_lag
+from metarl_robot.logs.reading import read_log
 from metarl_robot.logs.recording import COLLECTIVE, COMMANDED, MEASURED, LogError, Recording
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
-from tests.logs.flight_bags import write_flight_table
+from tests.logs.flight_bags import Style, write_flight_bag, write_flight_table
 from tests.logs.identified_flights import CONDITIONS, ROBOT, hidden, in_standard_errors, recordings_of
 from tests.logs.made_flight import Flight, fly
+from tests.multirotors import multirotor
 
 RUNNER = CliRunner()
 SEED, DURATION_S = 1002, 12.0
@@ -47,6 +49,20 @@ def test_hidden_parameters_are_found_within_two_standard_errors(
     content = flight_document(found)
     assert not any("--" in said for said in content["not_shown"])
     assert [each["name"] for each in content["parameters"] if each["given"]] == ["mass", "torque_ratio"]
+
+
+def test_hidden_parameters_of_a_hexarotor_are_found_in_its_recording(tmp_path: Path) -> None:
+    """With noise, a delay and a weak battery, through a bag of odometry, IMU and six thrusts."""
+    described = multirotor("hexa", tmp_path)
+    robot, task, truth = hidden(np.random.default_rng(SEED), described)
+    flight = fly(robot, task, SEED, DURATION_S, by_truth=True)
+    bag = write_flight_bag(tmp_path / "bag", described, flight, Style(pose_every=1, order=(4, 0, 2, 5, 1, 3)))
+    recording = read_log(without_lag(described), bag)
+    found = identify_flight(described, [recording], Given(robot.mass_kg, robot.torque_ratio))
+    off = in_standard_errors(found, truth)
+    assert np.abs(off).max() < 2.0, dict(zip(NAMES, off, strict=True))
+    shares = dict(zip(NAMES, np.sqrt(np.diagonal(found.covariance)) / found.std, strict=False))
+    assert max(shares[name] for name in ("thrust", "inertia_x", "inertia_y", "inertia_z")) < 0.2
 
 
 def test_without_a_mass_only_ratios_are_shown_and_the_remedy_is_said(
