@@ -79,6 +79,17 @@ def test_both_formats_give_the_same_hexarotor_with_the_origin_of_every_value(tmp
     assert one.velocity_limit[5] == pytest.approx(np.pi, rel=1e-3) and one.rotor_radius_m == 0.12
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.3, 1.0])
+def test_the_hover_thrust_is_a_share_of_thrust_whatever_the_curve_of_the_motors(tmp_path: Path, factor: float) -> None:
+    """PX4 applies THR_MDL_FAC after its thrust setpoints, to make signals of them (FunctionMotors)."""
+    file = qgc(tmp_path / "a.params", parameters() | {"THR_MDL_FAC": factor})
+    code, said = run("robot", "new", tmp_path / "new", "--from", file, "--mass", 2.4, "--json")
+    assert code == 0, said
+    robot = made(tmp_path / "new")
+    np.testing.assert_allclose(robot.hover_thrust / robot.effort_limit, 0.45, rtol=1e-3)
+    assert ("proportional to the signal" if factor == 0.0 else f"THR_MDL_FAC {factor:g}") in said
+
+
 def test_tilted_axes_are_turned_from_frd_to_flu(tmp_path: Path) -> None:
     values = parameters()
     for i, (x, y, moment) in enumerate(HEXA):

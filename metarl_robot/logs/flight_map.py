@@ -114,7 +114,8 @@ class RotorMap(PlaceMap):
     of the largest thrust, pulse, or collective thrust (as a share of the largest, or over the mass). rotors: the
     robot's rotor at each place of the log. measured: these are states; of commands the motors' lag follows. pulse_us:
     pulses of no and of the largest thrust. thrust_factor: THR_MDL_FAC of PX4 (motor_thrusts.py). curve: pulses with
-    their thrusts [N], instead.
+    their thrusts [N], instead. polynomial: a₀ [N], a₁ [N s], a₂ [N s²] of a thrust from a speed [rad/s], instead of
+    robot.yaml's thrust constant (core/thrust_polynomial.py).
     """
 
     topic: Text = COMMANDS
@@ -127,6 +128,7 @@ class RotorMap(PlaceMap):
     pulse_us: tuple[Level, Level] = (1000.0, 2000.0)
     thrust_factor: Annotated[float, between(0.0, 1.0)] = 0.0
     curve: tuple[tuple[Level, Level], ...] = ()
+    polynomial: tuple[Level, Level, Level] | None = None
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -143,6 +145,12 @@ class RotorMap(PlaceMap):
         rising = len(self.curve) > 1 and bool(np.all(np.diff(np.array(self.curve), axis=0) > 0.0))
         if self.curve and not (rising and self.quantity == "pulse"):
             raise ValueError("curve must be two or more pairs of a pulse and a thrust, both rising, of quantity: pulse")
+        if self.polynomial is not None and not (
+            self.quantity == "speed" and self.polynomial[2] >= 0.0 < max(self.polynomial[1:])
+        ):
+            raise ValueError(
+                "polynomial must be [a0, a1, a2] of a thrust that rises with the speed, of quantity: speed"
+            )
         return self
 
     @property

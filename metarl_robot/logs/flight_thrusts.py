@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.window_means import values_at, window_means
 from metarl_robot.core import rotation
+from metarl_robot.core.thrust_polynomial import ThrustPolynomial
 from metarl_robot.logs.flight_map import RotorMap
 from metarl_robot.logs.log_map import UNITS
 from metarl_robot.logs.motor_thrusts import pulse_shares
@@ -31,6 +32,9 @@ def mapped_thrusts(robot: Any, place: RotorMap, values: Array) -> tuple[Array, s
     values: (K, n) in the robot's order of rotors and in the map's unit, or (K, 1) collective.
     """
     scaled = values if place.quantity == "pulse" else values * UNITS.get(place.in_unit, 1.0)
+    if place.quantity == "speed" and place.polynomial is not None:
+        thrusts = np.maximum(ThrustPolynomial(*place.polynomial).thrust(scaled), 0.0)
+        return thrusts, "thrusts from rotor speeds, by the polynomial of the map"
     if place.quantity == "speed":
         return robot.thrusts_of(scaled), "thrusts from rotor speeds, by thrust_coefficient_n_s2 of robot.yaml"
     if place.quantity == "share":

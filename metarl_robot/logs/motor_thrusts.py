@@ -2,7 +2,7 @@
 """Rotor thrusts from what an autopilot logs: speeds, normalised thrusts, or pulses.
 
 PX4: `actuator_motors` holds each thrust as a share of the largest. A mixer turns it into a pulse between MIN and MAX by
-the inverse of  share = f s² + (1 - f) s,  with f = THR_MDL_FAC and s from 0 to 1 (PX4: mixer_module, FunctionMotors).
+the inverse of the curve of THR_MDL_FAC (core/thrust_polynomial.py).
 The largest thrust is that of robot.yaml.
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from metarl_robot.core.thrust_polynomial import ThrustPolynomial
 from metarl_robot.logs.recording import LogError
 
 Array = NDArray[np.float64]
@@ -77,8 +78,8 @@ def thrusts_of(robot: Any, signal: Signal, values: Array, parameters: Mapping[st
 
 def pulse_shares(pulses: Array, ends: tuple[float, float], factor: float) -> Array:
     """Shares of the largest thrust of pulses, any shape; ends: pulses of no and of the largest thrust."""
-    share = np.clip((pulses - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0)
-    return np.asarray(factor * share**2 + (1.0 - factor) * share)
+    signals = np.clip((pulses - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0)
+    return ThrustPolynomial.of_factor(factor).thrust(signals)
 
 
 def rotor_order(robot: Any, parameters: Mapping[str, Any]) -> list[int]:

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.errors import SignalError
+from metarl_robot.core.thrust_polynomial import ThrustPolynomial
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
 
 Array = NDArray[np.float64]
@@ -88,6 +89,10 @@ class ThrustCurve:
         return float(self._curve[0]), float(self._curve[1])
 
     @property
+    def _polynomial(self) -> ThrustPolynomial:
+        return ThrustPolynomial(0.0, *self.coefficients)
+
+    @property
     def hover_thrust(self) -> float:
         """Normalised thrust that gives the specific force of a hover, 9.81 m/s²."""
         return self.normalised(self._weight_share * self._full_n)
@@ -102,15 +107,11 @@ class ThrustCurve:
 
     def normalised(self, collective_n: float) -> float:
         """Normalised thrust in [0, 1] for a collective thrust [N] of the nominal robot."""
-        share = max(collective_n, 0.0) / self._full_n
-        linear, square = self.coefficients
-        root = sqrt(linear * linear + 4.0 * square * share)  # of the form that is exact for square = 0 too
-        return min(2.0 * share / max(linear + root, 1e-9), 1.0)
+        return min(float(self._polynomial.inverse(collective_n / self._full_n)), 1.0)
 
     def collective_n(self, thrust: float) -> float:
         """Collective thrust [N] of the nominal robot at a normalised thrust in [0, 1]."""
-        linear, square = self.coefficients
-        return self._full_n * (linear + square * thrust) * thrust
+        return self._full_n * float(self._polynomial.thrust(thrust))
 
     def observe(self, thrust: float, force_m_s2: float, dt_s: float, flying: bool) -> None:
         """Take one measurement.

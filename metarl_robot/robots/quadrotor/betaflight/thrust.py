@@ -9,11 +9,10 @@ description.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.core.thrust_polynomial import ThrustPolynomial
 from metarl_robot.robots.quadrotor.description import Quadrotor
 
 Array = NDArray[np.float64]
@@ -26,16 +25,16 @@ class MotorCurve:
 
     def __init__(self, robot: Quadrotor, idle: float, gain: float = 1.0) -> None:
         self._count, self._idle = robot.nu, idle
-        self._full_n = gain * float(robot.effort_limit[0])
+        self._curve = ThrustPolynomial(0.0, 0.0, gain * float(robot.effort_limit[0]))
 
     def throttle(self, collective_n: float) -> float:
         """Throttle in [0, 1] for a collective thrust [N]."""
-        output = math.sqrt(max(collective_n, 0.0) / (self._count * self._full_n))
+        output = float(self._curve.inverse(collective_n / self._count))
         return min(max((output - self._idle) / (1.0 - self._idle), 0.0), 1.0)
 
     def thrusts(self, outputs: Array) -> Array:
         """Thrusts (4,) [N] of motor outputs (4,) in [0, 1]."""
-        return np.asarray(self._full_n * np.square(outputs))
+        return self._curve.thrust(outputs)
 
 
 def outputs_of(motors_us: Array) -> Array:

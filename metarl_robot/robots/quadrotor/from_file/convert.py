@@ -11,8 +11,9 @@ the hubs and R a propeller's radius:
     motors: 12.5 ms R / 0.128 m for speeding up, twice that for slowing down
     drag: that of 0.3 L² [N s²/m²], and 0.15 m / (n Ω_hover) of each rotor
 
-The largest thrust follows from the thrust of a hover, MPC_THR_HOVER, and THR_MDL_FAC = f: a signal s gives the share
-f s² + (1 - f) s.
+The largest thrust follows from the thrust of a hover, MPC_THR_HOVER. It is a share of the largest thrust: PX4's thrust
+setpoints come before the curve of THR_MDL_FAC, which makes the motors' signals of them (core/thrust_polynomial.py).
+Where THR_MDL_FAC is 0, PX4 takes thrust for proportional to the signal.
 """
 
 from __future__ import annotations
@@ -186,12 +187,12 @@ def _most_thrust(mass: float, sizes: _Sizes) -> float:
         return sizes.options.thrust_n
     signal = sizes.parameters.get("MPC_THR_HOVER", _HOVER)
     factor = sizes.parameters.get("THR_MDL_FAC", _THRUST_FACTOR)
-    share = factor * signal**2 + (1.0 - factor) * signal
-    most = _rounded(mass * GRAVITY_M_S2 / _lift(sizes.rotors) / share)
+    most = _rounded(mass * GRAVITY_M_S2 / _lift(sizes.rotors) / signal)
     stated = "MPC_THR_HOVER" in sizes.parameters
     origin = Origin.FILE if stated else Origin.DEFAULT
     default = "" if stated else " (PX4's default)"
-    detail = f"weight over MPC_THR_HOVER {signal:g}{default}, THR_MDL_FAC {factor:g}; --thrust"
+    curved = f"THR_MDL_FAC {factor:g}" if factor else "thrust taken for proportional to the signal (THR_MDL_FAC 0)"
+    detail = f"weight over MPC_THR_HOVER {signal:g}{default}, {curved}; --thrust"
     sizes.findings.add("thrust_coefficient_n_s2", "largest thrust", f"{most:g} N", origin, detail)
     return most
 
