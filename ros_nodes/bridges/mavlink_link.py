@@ -10,7 +10,8 @@
     EXTENDED_SYS_STATE                 autopilot → us: in the air or landed
     TIMESYNC                           both, 10 Hz: clocks
     COMMAND_LONG                       us → autopilot: message intervals, mode, arming; answered by COMMAND_ACK
-    SET_ATTITUDE_TARGET                us → autopilot: body rates [FRD] and thrust from 0 to 1; the attitude is ignored
+    SET_ATTITUDE_TARGET                us → autopilot: thrust from 0 to 1, and body rates [FRD] or an attitude
+                                       [FRD→NED]; the other is ignored
     PARAM_REQUEST_READ                 us → ArduPilot: GUID_OPTIONS, see below
 
 Sources: mavlink.io, common message set and the services "Time Synchronization" and "Commands"; PX4's documentation of
@@ -71,6 +72,11 @@ _PX4_MODES = {
 }  # fmt: skip
 _PX4_AUTO = {1: "READY", 2: "TAKEOFF", 3: "LOITER", 4: "MISSION", 5: "RTL", 6: "LAND", 8: "FOLLOW", 9: "PRECLAND"}
 _RATES_AND_THRUST = mavlink.ATTITUDE_TARGET_TYPEMASK_ATTITUDE_IGNORE
+_ATTITUDE_AND_THRUST = (
+    mavlink.ATTITUDE_TARGET_TYPEMASK_BODY_ROLL_RATE_IGNORE
+    | mavlink.ATTITUDE_TARGET_TYPEMASK_BODY_PITCH_RATE_IGNORE
+    | mavlink.ATTITUDE_TARGET_TYPEMASK_BODY_YAW_RATE_IGNORE
+)
 _FAILSAFES = (mavlink.MAV_STATE_CRITICAL, mavlink.MAV_STATE_EMERGENCY, mavlink.MAV_STATE_FLIGHT_TERMINATION)
 _IN_AIR = (mavlink.MAV_LANDED_STATE_IN_AIR, mavlink.MAV_LANDED_STATE_TAKEOFF, mavlink.MAV_LANDED_STATE_LANDING)
 _COMMANDS = {
@@ -150,11 +156,12 @@ class MavlinkLink:
     def send(self, setpoint: RateSetpoint) -> None:
         if self._target is None or self._climbs_instead():
             return
-        rates = frames.body(setpoint.rates).tolist()
-        if np.isfinite(rates).all() and 0.0 <= setpoint.thrust <= 1.0:
+        mask, q, rates = _RATES_AND_THRUST, [1.0, 0.0, 0.0, 0.0], frames.body(setpoint.rates).tolist()
+        if setpoint.attitude is not None:
+            mask, q, rates = _ATTITUDE_AND_THRUST, frames.attitude(setpoint.attitude).tolist(), [0.0, 0.0, 0.0]
+        if np.isfinite([*q, *rates]).all() and 0.0 <= setpoint.thrust <= 1.0:
             stamp_ms = (self._clock_ns() // 1_000_000) % 2**32
-            unit = [1.0, 0.0, 0.0, 0.0]
-            self._send("set_attitude_target", stamp_ms, *self._target, _RATES_AND_THRUST, unit, *rates, setpoint.thrust)
+            self._send("set_attitude_target", stamp_ms, *self._target, mask, q, *rates, setpoint.thrust)
 
     def ask(self, request: Request) -> None:
         if request is Request.ARM:

@@ -28,6 +28,7 @@ GUIDED = 4
 COPTER = {HOLD: 5, OFFBOARD: GUIDED, LAND: 9, POSITION: 16}
 BY_NUMBER = {numbers: name for name, numbers in MODES.items()}
 WITHOUT_ASKING = {mavlink.MAVLINK_MSG_ID_HEARTBEAT: 1.0, mavlink.MAVLINK_MSG_ID_ATTITUDE: 0.05}
+IGNORED_RATES = 1 | 2 | 4
 NAN21 = [float("nan")] * 21
 
 
@@ -91,6 +92,9 @@ class MavlinkStandIn:
         if ours and message.type_mask == mavlink.ATTITUDE_TARGET_TYPEMASK_ATTITUDE_IGNORE:
             rates = np.array([message.body_roll_rate, message.body_pitch_rate, message.body_yaw_rate])
             self.vehicle.offer(BODY @ rates, message.thrust)
+        elif ours and message.type_mask == IGNORED_RATES:
+            turn = WORLD @ rotation.to_matrix(np.array(message.q, float)) @ BODY
+            self.vehicle.offer_attitude(rotation.from_matrix(turn), message.thrust)
 
     def _command(self, message: Any) -> None:
         result = mavlink.MAV_RESULT_ACCEPTED

@@ -7,8 +7,9 @@ It is NOT PX4. It follows the rules of PX4's documentation (flight_modes/offboar
 * offboard ends when they stay away for `COM_OF_LOSS_T` (1 s): failsafe, the vehicle holds its place by itself;
 * a pilot may take over at any time; arming is refused in offboard mode without a stream.
 
-The rate loop is a PID controller on torque. Thrust passes through a curve that the bridge is not told: normalised
-thrust to rotor speed, Ω = idle + s (most - idle), so that force ∝ Ω², times the battery of the plant's task.
+The rate loop is a PID controller on torque; attitudes go through PX4's attitude loop (attitude_loop.py). Thrust passes
+through a curve that the bridge is not told: normalised thrust to rotor speed, Ω = idle + s (most - idle), so that force
+∝ Ω², times the battery of the plant's task.
 
 Everything is in our frames (ENU, FLU); a protocol's stand-in converts with its own formulas, not with the bridge's.
 Time is the autopilot's own: it begins at `BOOT_S`.
@@ -27,6 +28,7 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.robots.quadrotor.attitude import tilt_and_yaw_error
 from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
+from tests.autopilot.attitude_loop import attitude_rates
 
 Array = NDArray[np.float64]
 
@@ -44,10 +46,11 @@ ON_GROUND_M = 0.065
 
 @dataclass
 class Setpoint:
-    """Body rates (3,) [rad/s; FLU] and normalised thrust."""
+    """Body rates (3,) [rad/s; FLU] and normalised thrust. attitude: wxyz (4,) [FLU→ENU], instead of the rates."""
 
     rates: Array = field(default_factory=lambda: np.zeros(3))
     thrust: float = 0.0
+    attitude: Array | None = None
 
 
 class Vehicle:
@@ -87,6 +90,11 @@ class Vehicle:
     def accept(self, rates: Array, thrust: float) -> None:
         """A setpoint arrived that proves nothing."""
         self.setpoint = Setpoint(np.array(rates, float), float(thrust))
+
+    def offer_attitude(self, q: Array, thrust: float) -> None:
+        """A setpoint of an attitude arrived, which is a proof of life, too."""
+        self.prove()
+        self.setpoint = Setpoint(thrust=float(thrust), attitude=np.array(q, float))
 
     def prove(self) -> None:
         """A proof of life arrived."""
@@ -142,7 +150,9 @@ class Vehicle:
             self.thrust = 0.0
         else:
             if self.mode == OFFBOARD:
-                rates, self.thrust = self.setpoint.rates, min(max(self.setpoint.thrust, 0.0), 1.0)
+                wanted = self.setpoint.attitude
+                rates = self.setpoint.rates if wanted is None else attitude_rates(self.state.q[3:], wanted)
+                self.thrust = min(max(self.setpoint.thrust, 0.0), 1.0)
             else:
                 rates, self.thrust = self._own_setpoint()
             thrusts = self.robot.thrusts(self.force_n(self.thrust), self._torque(rates))

@@ -12,18 +12,26 @@ import socket
 from collections.abc import Callable, Iterator
 from time import monotonic, sleep
 
+import numpy as np
 import pytest
 
 pytest.importorskip("pymavlink", reason="needs the extra [mavlink]")
 
 from metarl_robot.core.errors import MetaRLError
+from metarl_robot.robots.quadrotor.autopilot.attitude_setpoint import AttitudeGains, attitude_setpoint
+from metarl_robot.robots.quadrotor.autopilot.commander import Settings
 from metarl_robot.robots.quadrotor.autopilot.offboard import FRESH_S
+from metarl_robot.robots.quadrotor.autopilot.rate_setpoint import RateSetpoint
 from metarl_robot.ros_nodes.bridges.mavlink_link import MavlinkLink, Rates
 from tests.autopilot import loop as checks
+from tests.autopilot.attitude_loop import MC_ROLL_P, MC_YAW_P
 from tests.autopilot.graph import Graph, check_hand_back, check_killed_solver
 from tests.autopilot.loop import POSE, Delivery, Loop, loaded_vehicle
 from tests.autopilot.mavlink_stand_in import MavlinkStandIn
 from tests.autopilot.vehicle import Vehicle
+
+RATES, GAINS = Settings(), AttitudeGains(MC_ROLL_P, MC_YAW_P)
+ATTITUDES = Settings(attitude_gains=GAINS)
 
 
 def free_port() -> int:
@@ -48,7 +56,11 @@ def loop() -> Iterator[Callable[..., Loop]]:
     made: list[Loop] = []
 
     def make(
-        vehicle: Vehicle | None = None, without: tuple[str, ...] = (), firmware: str = "px4", polled: bool = True
+        vehicle: Vehicle | None = None,
+        without: tuple[str, ...] = (),
+        firmware: str = "px4",
+        polled: bool = True,
+        settings: Settings = RATES,
     ) -> Loop:
         kind = PolledLink if polled else MavlinkLink
         port, flown = free_port(), vehicle or Vehicle()
@@ -59,6 +71,7 @@ def loop() -> Iterator[Callable[..., Loop]]:
                 lambda: MavlinkStandIn(flown, f"udpout:127.0.0.1:{port}", without, firmware),
                 (lambda: made[-1].link.poll()) if polled else (lambda: None),
                 deliveries=deliveries,
+                settings=settings,
             )
         )
         return made[-1]
@@ -117,8 +130,22 @@ def test_a_pilot_who_takes_over_keeps_control_until_the_bridge_is_told(loop: Cal
 
 
 @pytest.mark.slow
-def test_hover_and_figure_eight_with_payload_and_wind(loop: Callable[..., Loop]) -> None:
-    checks.check_flight(loop(loaded_vehicle()), takeover_m=0.1, hover_m=0.03, eight_m=0.05)
+@pytest.mark.parametrize("settings", [RATES, ATTITUDES], ids=["rates", "attitude"])
+def test_hover_and_figure_eight_with_payload_and_wind(loop: Callable[..., Loop], settings: Settings) -> None:
+    flight = loop(loaded_vehicle(), settings=settings)
+    checks.check_flight(flight, takeover_m=0.1, hover_m=0.03, eight_m=0.05)
+    assert (flight.vehicle.setpoint.attitude is None) == (settings is RATES)
+
+
+def test_attitudes_arrive_in_our_frames(loop: Callable[..., Loop]) -> None:
+    flight = loop(Vehicle(q=POSE), settings=ATTITUDES)
+    flight.commanding = False
+    flight.run(1.0)
+    wanted = attitude_setpoint(POSE[3:], np.zeros(3), np.array([0.3, -0.2, 0.1]), GAINS, 0.0)
+    flight.link.send(RateSetpoint(0.5, np.zeros(3), attitude=wanted))
+    flight.run(0.05)
+    assert flight.vehicle.setpoint.attitude is not None and flight.vehicle.setpoint.thrust == 0.5
+    assert abs(float(flight.vehicle.setpoint.attitude @ wanted)) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_ardupilot_without_thrust_in_its_options_is_not_asked_for_the_mode(loop: Callable[..., Loop]) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.signals import Inertial, State
 from metarl_robot.core.tables import NANOSECONDS
+from metarl_robot.robots.quadrotor.autopilot.attitude_setpoint import AttitudeGains, attitude_setpoint
 from metarl_robot.robots.quadrotor.autopilot.measured_thrusts import MeasuredThrusts
 from metarl_robot.robots.quadrotor.autopilot.motion import motion_ahead
 from metarl_robot.robots.quadrotor.autopilot.offboard import Offboard, Phase, Vehicle
@@ -35,6 +36,7 @@ class Settings(NamedTuple):
     autopilot's rate loop; 0: from the motors' [s]. deadline_s: a command for an older state is stale [s]. auto_arm:
     take control and arm at the start. lead_s: for an autopilot that takes full states (motion.py), the time from
     sending a setpoint to the middle of its effect [s]; the thrust is then the share F / F_max of the nominal robot.
+    attitude_gains: of an autopilot that takes attitudes (attitude_setpoint.py).
     """
 
     hover_thrust: float = 0.0
@@ -42,6 +44,7 @@ class Settings(NamedTuple):
     deadline_s: float = 0.1
     auto_arm: bool = False
     lead_s: float | None = None
+    attitude_gains: AttitudeGains | None = None
 
 
 class Commander:
@@ -107,12 +110,20 @@ class Commander:
             return None
         setpoint = rate_setpoint(self._robot, self.curve, self._newest(), thrusts, self._loop_s)
         self._thrust, self._sent = setpoint.thrust, thrusts
-        return setpoint if self._settings.lead_s is None else self._with_motion(setpoint, clock_ns)
+        age_s = max(clock_ns - self._state_ns, 0) / NANOSECONDS
+        if self._settings.lead_s is not None:
+            return self._with_motion(setpoint, age_s + self._settings.lead_s)
+        gains = self._settings.attitude_gains
+        return setpoint if gains is None else self._with_attitude(setpoint, gains, age_s)
 
-    def _with_motion(self, setpoint: RateSetpoint, clock_ns: int) -> RateSetpoint:
+    def _with_attitude(self, setpoint: RateSetpoint, gains: AttitudeGains, age_s: float) -> RateSetpoint:
+        """The setpoint with the attitude that makes the autopilot command its rates."""
+        state = self._newest()
+        attitude = attitude_setpoint(state.q[3:], state.v[3:], setpoint.rates, gains, age_s)
+        return setpoint._replace(attitude=attitude)
+
+    def _with_motion(self, setpoint: RateSetpoint, lead_s: float) -> RateSetpoint:
         """The setpoint with the motion to which it leads from the newest state."""
-        assert self._settings.lead_s is not None
-        lead_s = max(clock_ns - self._state_ns, 0) / NANOSECONDS + self._settings.lead_s
         force_m_s2 = setpoint.thrust * self._full_m_s2
         return setpoint._replace(motion=motion_ahead(self._newest(), force_m_s2, setpoint.rates, lead_s, self._loop_s))
 

@@ -20,12 +20,14 @@ Array = NDArray[np.float64]
 class RateSetpoint(NamedTuple):
     """Normalised collective thrust in [0, 1] and body rates (3,) [rad/s; FLU].
 
-    motion: to which they lead, for an autopilot that takes full states.
+    motion: to which they lead, for an autopilot that takes full states. attitude: wxyz (4,) [FLU→ENU] towards which its
+    attitude loop commands them, for one that takes attitudes.
     """
 
     thrust: float
     rates: Array
     motion: Motion | None = None
+    attitude: Array | None = None
 
 
 def rate_loop_s(robot: Quadrotor) -> float:
