@@ -320,6 +320,7 @@ def test_an_autopilot_is_commanded_by_its_bridge_behind_the_gate(bridge: str) ->
     assert set(autopilot(bridge=bridge, reference="circle")) == {*nodes, "reference"}
     node = nodes[f"{bridge}_bridge"]
     assert (node.parameters["auto_arm"], node.parameters["hover_thrust"]) == (False, 0.6)
+    assert node.parameters["setpoints"] == "rates"
     assert not any(node.parameters.get("use_sim_time") for node in nodes.values())
     assert executable_of("metarl_robot", f"{bridge}_bridge")[-1] == f"metarl_robot.ros_nodes.bridges.{bridge}_bridge"
 

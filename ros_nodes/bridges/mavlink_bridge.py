@@ -7,18 +7,16 @@ Topics and services: autopilot_bridge.py. Messages: mavlink_link.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
-from metarl_robot.robots.quadrotor.autopilot.attitude_setpoint import AttitudeGains
-from metarl_robot.robots.quadrotor.autopilot.commander import Settings
 from metarl_robot.robots.quadrotor.description import Quadrotor
-from metarl_robot.ros_nodes.bridges.autopilot_bridge import AutopilotBridge, AutopilotParameters, declared_for
+from metarl_robot.ros_nodes.bridges.attitude_parameters import AttitudeParameters
+from metarl_robot.ros_nodes.bridges.autopilot_bridge import AutopilotBridge, declared_for
 from metarl_robot.ros_nodes.bridges.mavlink_link import MavlinkLink, Rates, check_url
 from metarl_robot.ros_nodes.parameters import Declarer, fixed
 from metarl_robot.ros_nodes.runtime import run
 
 
-class MavlinkParameters(AutopilotParameters):
+class MavlinkParameters(AttitudeParameters):
     """Parameters of the MAVLink bridge."""
 
     url: str = fixed(
@@ -29,17 +27,6 @@ class MavlinkParameters(AutopilotParameters):
     baud: int = fixed(921600, ge=9600, le=12_000_000, description="baud rate of a serial device")
     odometry_hz: float = fixed(0.0, ge=0.0, le=1000.0, description="rate of poses to ask for; 0: the control rate [Hz]")
     imu_hz: float = fixed(0.0, ge=0.0, le=1000.0, description="rate of IMU data to ask for; 0: the control rate [Hz]")
-    setpoints: Literal["rates", "attitude"] = fixed(
-        "rates", description="form of the setpoints: body rates and thrust, or attitude and thrust"
-    )
-    attitude_gain_hz: float = fixed(
-        6.5, ge=0.5, le=20.0, description="attitude: the autopilot's MC_ROLL_P and MC_PITCH_P [1/s]"
-    )
-    yaw_gain_hz: float = fixed(2.8, ge=0.5, le=20.0, description="attitude: the autopilot's MC_YAW_P [1/s]")
-
-    def settings(self) -> Settings:
-        gains = AttitudeGains(self.attitude_gain_hz, self.yaw_gain_hz)
-        return super().settings()._replace(attitude_gains=gains if self.setpoints == "attitude" else None)
 
 
 def declared(parameters: Declarer) -> tuple[MavlinkParameters, Quadrotor]:

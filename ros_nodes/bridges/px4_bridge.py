@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from metarl_robot.ros_nodes.bridges.autopilot_bridge import AutopilotBridge, AutopilotParameters, declared_for
+from metarl_robot.ros_nodes.bridges.attitude_parameters import AttitudeParameters
+from metarl_robot.ros_nodes.bridges.autopilot_bridge import AutopilotBridge, declared_for
 from metarl_robot.ros_nodes.bridges.px4_link import Px4Link
 from metarl_robot.ros_nodes.runtime import run
 
-declared = partial(declared_for, AutopilotParameters)
+declared = partial(declared_for, AttitudeParameters)
 
 
 class Px4Bridge(AutopilotBridge):

@@ -10,6 +10,7 @@
     fmu/out/vehicle_command_ack        px4_msgs/VehicleCommandAck      PX4 → us
     fmu/in/offboard_control_mode       px4_msgs/OffboardControlMode    us → PX4: proof of life, with setpoints only
     fmu/in/vehicle_rates_setpoint      px4_msgs/VehicleRatesSetpoint   us → PX4: rates and thrust, FRD, thrust up is -z
+    fmu/in/vehicle_attitude_setpoint   px4_msgs/VehicleAttitudeSetpoint us → PX4: instead, attitude and thrust
     fmu/in/vehicle_command             px4_msgs/VehicleCommand         us → PX4: mode, arming
 
 A topic whose message has a version N > 0 is named with the suffix `_vN`; N is that of the px4_msgs that are imported,
@@ -95,6 +96,7 @@ class Px4Link:
         ]
         self._proof = self._speak("offboard_control_mode", messages.OffboardControlMode)
         self._rates = self._speak("vehicle_rates_setpoint", messages.VehicleRatesSetpoint)
+        self._attitudes = self._speak("vehicle_attitude_setpoint", messages.VehicleAttitudeSetpoint)
         self._commands = self._speak("vehicle_command", messages.VehicleCommand)
 
     # Called by the bridge.
@@ -103,11 +105,17 @@ class Px4Link:
         stamp_us, now_s = self._stamp_us(), monotonic()
         if now_s - self._proved_s >= PROOF_S:
             self._proved_s = now_s
-            self._proof.publish(self._messages.OffboardControlMode(timestamp=stamp_us, body_rate=True))
-        roll, pitch, yaw = frames.body(setpoint.rates).tolist()
-        message = self._messages.VehicleRatesSetpoint(timestamp=stamp_us, roll=roll, pitch=pitch, yaw=yaw)
+            form = "body_rate" if setpoint.attitude is None else "attitude"
+            self._proof.publish(self._messages.OffboardControlMode(timestamp=stamp_us, **{form: True}))
+        if setpoint.attitude is None:
+            roll, pitch, yaw = frames.body(setpoint.rates).tolist()
+            message = self._messages.VehicleRatesSetpoint(timestamp=stamp_us, roll=roll, pitch=pitch, yaw=yaw)
+            out = self._rates
+        else:
+            q = frames.attitude(setpoint.attitude).astype(np.float32)
+            message, out = self._messages.VehicleAttitudeSetpoint(timestamp=stamp_us, q_d=q), self._attitudes
         message.thrust_body = np.array([0.0, 0.0, -setpoint.thrust], np.float32)
-        self._rates.publish(message)
+        out.publish(message)
 
     def ask(self, request: Request) -> None:
         kind = self._messages.VehicleCommand
@@ -132,7 +140,7 @@ class Px4Link:
     def close(self) -> None:
         for subscription in self._inputs:
             self._node.destroy_subscription(subscription)
-        for publisher in (self._proof, self._rates, self._commands):
+        for publisher in (self._proof, self._rates, self._attitudes, self._commands):
             self._node.destroy_publisher(publisher)
 
     # Topics.

@@ -4,7 +4,7 @@ are converted here by matrices, independently of the bridge.
 
 Rates as in PX4's dds_topics.yaml: odometry at 100 Hz, the IMU at its own rate, status and flags at 5 Hz; best effort.
 Stamps are microseconds of this machine's clock, as with UXRCE_DDS_SYNCT, or of the vehicle's own with `synchronised`
-False. As in PX4, OffboardControlMode is the proof of life, and VehicleRatesSetpoint alone is none.
+False. As in PX4, OffboardControlMode is the proof of life, and a setpoint alone is none.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Px4StandIn:
         self._context = rclpy.Context()
         self._context.init()
         self.node = rclpy.create_node("px4_stand_in", context=self._context)
-        self._steps = 0
+        self._steps, self._by_attitude = 0, False
         self._begun_ns = time_ns() - vehicle.boot_ns
         self.commands: list[tuple[int, float]] = []
         self._out = {
@@ -55,6 +55,7 @@ class Px4StandIn:
         }
         self._listen(px4.OffboardControlMode, "offboard_control_mode", self._on_proof)
         self._listen(px4.VehicleRatesSetpoint, "vehicle_rates_setpoint", self._on_rates)
+        self._listen(px4.VehicleAttitudeSetpoint, "vehicle_attitude_setpoint_v1", self._on_attitude)
         self._listen(px4.VehicleCommand, "vehicle_command", self._on_command)
 
     def _speak(self, kind: Any, name: str) -> Any:
@@ -79,12 +80,21 @@ class Px4StandIn:
     # In.
 
     def _on_proof(self, message: Any) -> None:
-        if message.body_rate and not (message.position or message.velocity or message.acceleration or message.attitude):
+        if (message.body_rate or message.attitude) and not (
+            message.position or message.velocity or message.acceleration
+        ):
+            self._by_attitude = message.attitude  # as in PX4, the outer loop's setpoint counts
             self.vehicle.prove()
 
     def _on_rates(self, message: Any) -> None:
         rates = BODY @ np.array([message.roll, message.pitch, message.yaw])
-        self.vehicle.accept(rates, -float(message.thrust_body[2]))
+        if not self._by_attitude:
+            self.vehicle.accept(rates, -float(message.thrust_body[2]))
+
+    def _on_attitude(self, message: Any) -> None:
+        turn = WORLD @ rotation.to_matrix(np.asarray(message.q_d, float)) @ BODY
+        if self._by_attitude:
+            self.vehicle.accept_attitude(rotation.from_matrix(turn), -float(message.thrust_body[2]))
 
     def _on_command(self, message: Any) -> None:
         self.commands.append((message.command, message.param1))

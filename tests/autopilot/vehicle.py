@@ -94,6 +94,10 @@ class Vehicle:
     def offer_attitude(self, q: Array, thrust: float) -> None:
         """A setpoint of an attitude arrived, which is a proof of life, too."""
         self.prove()
+        self.accept_attitude(q, thrust)
+
+    def accept_attitude(self, q: Array, thrust: float) -> None:
+        """A setpoint of an attitude arrived that proves nothing."""
         self.setpoint = Setpoint(thrust=float(thrust), attitude=np.array(q, float))
 
     def prove(self) -> None:

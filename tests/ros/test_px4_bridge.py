@@ -25,14 +25,19 @@ except MetaRLError as error:
 
 from px4_msgs import msg as px4  # noqa: E402
 
+from metarl_robot.robots.quadrotor.autopilot.attitude_setpoint import AttitudeGains  # noqa: E402
+from metarl_robot.robots.quadrotor.autopilot.commander import Settings  # noqa: E402
 from metarl_robot.ros_nodes.bridges.px4_link import Px4Link, versioned  # noqa: E402
 from tests.autopilot import loop as checks  # noqa: E402
+from tests.autopilot.attitude_loop import MC_ROLL_P, MC_YAW_P  # noqa: E402
 from tests.autopilot.graph import Graph, check_hand_back, check_killed_solver  # noqa: E402
 from tests.autopilot.loop import POSE, Loop, loaded_vehicle  # noqa: E402
 from tests.autopilot.px4_stand_in import ODOMETRY_STEPS, Px4StandIn  # noqa: E402
 from tests.autopilot.take import take_all  # noqa: E402
 from tests.autopilot.vehicle import Vehicle  # noqa: E402
 from tests.ros.conftest import free_domain  # noqa: E402
+
+RATES, ATTITUDES = Settings(), Settings(attitude_gains=AttitudeGains(MC_ROLL_P, MC_YAW_P))
 
 
 class LinkNode:
@@ -55,7 +60,7 @@ class LinkNode:
 def loop() -> Iterator[Callable[..., Loop]]:
     made: list[tuple[Loop, LinkNode]] = []
 
-    def make(vehicle: Vehicle | None = None, version: str = "_v1") -> Loop:
+    def make(vehicle: Vehicle | None = None, version: str = "_v1", settings: Settings = RATES) -> Loop:
         domain, flown = free_domain(), vehicle or Vehicle()
         os.environ["ROS_DOMAIN_ID"] = str(domain)
         own = LinkNode(domain)
@@ -65,6 +70,7 @@ def loop() -> Iterator[Callable[..., Loop]]:
             lambda: Px4StandIn(flown, "false", version),
             own.spin,
             ODOMETRY_STEPS,
+            settings=settings,
         )
         made.append((one, own))
         return one
@@ -79,6 +85,8 @@ def loop() -> Iterator[Callable[..., Loop]]:
 def test_topics_carry_the_version_of_their_message() -> None:
     assert versioned("fmu/out/vehicle_status", px4.VehicleStatus) == "fmu/out/vehicle_status_v1"
     assert versioned("fmu/out/vehicle_odometry", px4.VehicleOdometry) == "fmu/out/vehicle_odometry"
+    name = "fmu/in/vehicle_attitude_setpoint"
+    assert versioned(name, px4.VehicleAttitudeSetpoint) == f"{name}_v1"
     assert versioned("fmu/out/sensor_combined", px4.SensorCombined) == "fmu/out/sensor_combined"
 
 
@@ -104,8 +112,11 @@ def test_a_pilot_who_takes_over_keeps_control_until_the_bridge_is_told(loop: Cal
 
 
 @pytest.mark.slow  # PX4's topics do not tell its own thrust: the curve is learned once control is taken
-def test_hover_and_figure_eight_with_payload_and_wind(loop: Callable[..., Loop]) -> None:
-    checks.check_flight(loop(loaded_vehicle()), takeover_m=0.1, hover_m=0.03, eight_m=0.05)
+@pytest.mark.parametrize("settings", [RATES, ATTITUDES], ids=["rates", "attitude"])
+def test_hover_and_figure_eight_with_payload_and_wind(loop: Callable[..., Loop], settings: Settings) -> None:
+    flight = loop(loaded_vehicle(), settings=settings)
+    checks.check_flight(flight, takeover_m=0.1, hover_m=0.03, eight_m=0.05)
+    assert (flight.vehicle.setpoint.attitude is None) == (settings is RATES)
 
 
 def test_another_release_of_px4_is_named(loop: Callable[..., Loop]) -> None:
