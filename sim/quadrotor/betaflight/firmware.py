@@ -79,10 +79,13 @@ class Firmware:
         self._state = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._motors = _bound_socket()
         build = build_folder()
+        clock = folder / _CLOCK  # LD_PRELOAD splits at spaces, which the path of the build may have
+        clock.unlink(missing_ok=True)
+        clock.symlink_to(build / _CLOCK)
         with (folder / "firmware.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [build / _PROGRAM], cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                env={**os.environ, "LD_PRELOAD": str(build / _CLOCK)},
+                env={**os.environ, "LD_PRELOAD": f"./{_CLOCK}"},
             )  # fmt: skip
         try:
             self._boot()
