@@ -76,6 +76,7 @@ def test_four_thrusts_are_refused_and_six_that_are_too_large_are_limited(hexa: F
     probe.listen(Float64MultiArray, topics.GATE_COMMAND, lambda m: sources.append(table_of(m).source))
     probe.wait(lambda: bool(sources), "a command of the mpc node")
     to_gate = probe.node.create_publisher(Float64MultiArray, topics.GATE_COMMAND, topics.COMMAND)
+    probe.wait(lambda: to_gate.get_subscription_count() > 0, "the gate to be found")
     mpc = hexa.session.launch.process("mpc").popen
     mpc.send_signal(signal.SIGSTOP)
 
