@@ -483,8 +483,8 @@ class MomentumFilter:
     def _weigh(self, sample: Sample) -> None:
         """Process a sample under every hypothesis; the best gives the estimate.
 
-        The test at the start lasts for half a second. A small arm whose latency was not learned meanwhile was 1.4 to 2
-        times as far off as with an observer from positions alone, and up to 5 times with slow states, in which a
+        The test at the start lasts for half a second. Without learning the latency meanwhile, the error of a small arm
+        was 1.4 to 2 times that of an observer from positions alone, and up to 5 times with slow states, in which a
         latency does more harm.
         """
         best = self._test.weigh(sample, self.unfamiliar)

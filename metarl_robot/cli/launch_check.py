@@ -33,7 +33,7 @@ def check_start(path: Path, specs: Iterable[NodeSpec]) -> None:
         MissingPackageError: our nodes need ROS 2, which is not installed.
         LaunchError: the launch file is for another kind of robot; the message names the right file.
         UnknownNameError, RobotError: no such robot or controller, or the robot's description is invalid.
-        LaunchError: a node would refuse a value; the message names the node, the parameter and what is allowed.
+        LaunchError: a node would refuse a value; the message names the node, the parameter and the allowed values.
     """
     ours = [spec for spec in specs if spec.package == PACKAGE]
     if ours and importlib.util.find_spec("rclpy") is None:

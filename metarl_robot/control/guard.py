@@ -7,7 +7,7 @@ sample comes, the command is that of the controller's `fallback(time, reason)` i
 Otherwise it is the last command: DEGRADED for `HOLD_S`, then FAILED. If only the time is wrong, the last command is
 held for `HOLD_S`, too. On a new time base the controller restarts from the acting effort.
 
-Rates of the reference that cannot be meant are replaced (meant_rates.py).
+Implausible rates of the reference are replaced (plausible_rates.py).
 
 Every returned effort is finite, within the limits and within the rate. An exception in the controller becomes a
 FAILED command.
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.control.base import Controller
 from metarl_robot.control.effort_limits import EffortLimiter
-from metarl_robot.control.meant_rates import MeantRates
+from metarl_robot.control.plausible_rates import PlausibleRates
 from metarl_robot.core.errors import MetaRLError, SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Command, Reference, State, Status
@@ -48,7 +48,7 @@ class GuardedController:
         self._period_s, self._nq, self._nv, self._nu = robot.control_period_s, robot.nq, robot.dof, robot.nu
         self._command: Command | None = None
         self._reference: Reference | None = None
-        self._meant: Reference
+        self._plausible: Reference
         self._time_s = self._missing_s = 0.0
         self._hold = Command(np.clip(0.0, robot.effort_lower, robot.effort_limit), Status.FAILED)
         self._forget()
@@ -81,9 +81,9 @@ class GuardedController:
             self._start_afresh()
         if reference is not self._reference:
             self._check_shapes(time, reference)
-            self._reference, self._meant = reference, MeantRates(self._robot, reference)
+            self._reference, self._plausible = reference, PlausibleRates(self._robot, reference)
         try:
-            command = self.inner.step(time, state, self._meant)
+            command = self.inner.step(time, state, self._plausible)
         except MetaRLError:
             raise
         except Exception as error:

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 MODELS_DIR = Path(__file__).resolve().parents[1] / "models"
-FASTEST = 2.0
-"""Largest velocity that a reference can mean, over the limits."""
-SHARPEST_S = 0.02
-"""The largest acceleration that a reference can mean turns such a velocity round in this time."""
+PLAUSIBLE_VELOCITY = 2.0
+"""Largest plausible velocity of a reference, over the limits."""
+REVERSAL_S = 0.02
+"""The largest plausible acceleration of a reference reverses such a velocity in this time."""
 
 
 class RobotFile(BaseModel):
@@ -153,14 +153,14 @@ class Robot:
         return other
 
     @property
-    def fastest(self) -> Array:
-        """(dof,) bound of the velocities that a reference can mean [rad/s, m/s]."""
-        return FASTEST * self.velocity_limit
+    def plausible_velocity(self) -> Array:
+        """(dof,) largest plausible velocity of a reference [rad/s, m/s]."""
+        return PLAUSIBLE_VELOCITY * self.velocity_limit
 
     @property
-    def sharpest(self) -> Array:
-        """(dof,) bound of the accelerations that a reference can mean [rad/s², m/s²]."""
-        return 2.0 * self.fastest / SHARPEST_S
+    def plausible_acceleration(self) -> Array:
+        """(dof,) largest plausible acceleration of a reference [rad/s², m/s²]."""
+        return 2.0 * self.plausible_velocity / REVERSAL_S
 
     @property
     def nu(self) -> int:

@@ -338,9 +338,9 @@ def _of_turned(robot: Robot, report: Report) -> list[Finding]:
     if not turned.any():
         return []
     names = ", ".join(np.array(robot.channel_names)[turned])
-    whose = f"of {names} have the opposite sign" if (slopes[:, ~turned] > TOLERATED).any() else _ALL_TURNED
+    which = f"of {names} have the opposite sign" if (slopes[:, ~turned] > TOLERATED).any() else _ALL_TURNED
     entry = ", ".join("-1" if each else "1" for each in turned)
-    return [Finding("fault", f"efforts {whose}: set effort: sign to [{entry}] in a map, times its present entries")]
+    return [Finding("fault", f"efforts {which}: set effort: sign to [{entry}] in a map, times its present entries")]
 
 
 def _of_scales(robot: Robot, report: Report) -> list[Finding]:

@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 MEASURED, COMMANDED, COLLECTIVE = "measured", "commanded", "collective"
 FROZEN = "rows in which a position repeats bit for bit while the robot moves: left out"
-"""What is said of frozen states that reading left out."""
+"""The repair of frozen states, which reading leaves out."""
 
 
 class LogError(MetaRLError):

@@ -12,7 +12,7 @@ import pytest
 
 from metarl_robot.control.factory import make_controller
 from metarl_robot.control.leaps import without_leaps
-from metarl_robot.control.meant_rates import MeantRates
+from metarl_robot.control.plausible_rates import PlausibleRates
 from metarl_robot.core import rotation
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Reference, Setpoints
@@ -68,7 +68,7 @@ def test_every_motion_that_can_be_followed_stays_the_same_object(name: str) -> N
         for start_s in np.arange(-1.0, 10.0, 0.1):
             target = reference.sample(start_s + spacing_s * np.arange(21))
             assert without_leaps(target, spacing_s, largest) is target, motion
-            rates = MeantRates(robot, reference).sample(start_s + spacing_s * np.arange(21))
+            rates = PlausibleRates(robot, reference).sample(start_s + spacing_s * np.arange(21))
             assert np.array_equal(rates.v, target.v) and np.array_equal(rates.a, target.a), motion
 
 

@@ -212,7 +212,7 @@ class ArmMPC:
                 break
         for step, a in reversed(acting):
             q, v = q + step * v + 0.5 * step**2 * a, v + step * a
-        most = np.maximum(self._robot.fastest, np.abs(state.v))
+        most = np.maximum(self._robot.plausible_velocity, np.abs(state.v))
         if (np.abs(v) <= most).all():
             return q, v
         v = np.clip(np.where(np.isnan(v), state.v, v), -most, most)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from metarl_robot.core.coordinates import POSE, TWIST, Coordinates
-from metarl_robot.core.robot import FASTEST, Robot, RobotFile
+from metarl_robot.core.robot import PLAUSIBLE_VELOCITY, Robot, RobotFile
 from metarl_robot.core.validation import Label, between, check_unique
 from metarl_robot.core.wording import Wording
 from metarl_robot.robots.payload import RATED_PAYLOAD, Payload, payload_site
@@ -266,10 +266,10 @@ class Quadrotor(Robot):
         self._bounded = BoundedMixing(self.allocation, self.effort_lower, self.effort_limit)
 
     @property
-    def sharpest(self) -> Array:
-        """See Robot; linear accelerations are bounded by what the rotors and gravity can do."""
-        bounds = super().sharpest
-        bounds[:3] = FASTEST * (self.effort_limit.sum() / self.mass_kg + GRAVITY_M_S2)
+    def plausible_acceleration(self) -> Array:
+        """See Robot; linear accelerations are bounded by those of the rotors and of gravity."""
+        bounds = super().plausible_acceleration
+        bounds[:3] = PLAUSIBLE_VELOCITY * (self.effort_limit.sum() / self.mass_kg + GRAVITY_M_S2)
         return bounds
 
     def speeds(self, thrusts: Array) -> Array:

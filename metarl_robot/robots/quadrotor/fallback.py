@@ -250,7 +250,7 @@ class EmergencyLanding:
         self._stopped = self._stopped or late or self._still_s > config.landed_time_s or self._capsized_s > CAPSIZED_S
 
     def _forget_speed(self) -> None:
-        """Begin the observer of the vertical speed anew, with what it has learned."""
+        """Restart the observer of the vertical speed; its estimate d stays."""
         self._expected: float | None = None
         self._asked = 0.0
 

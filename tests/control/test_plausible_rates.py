@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""References whose rates cannot be meant: every controller follows the positions instead, as if nothing were wrong."""
+"""References with implausible rates: every controller follows the positions, as with the right rates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from metarl_robot.control.factory import controller_names, make_controller
-from metarl_robot.control.meant_rates import MeantRates
+from metarl_robot.control.plausible_rates import PlausibleRates
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import Reference, Setpoints, constraints_of
 from metarl_robot.sim.kinds import simulation
@@ -56,20 +56,20 @@ def test_slopes_are_those_of_the_positions_where_the_rates_are_wrong(robot_name:
     robot = load_robot(robot_name)
     motion, times = motion_of(robot), np.arange(0.0, 1.5, 0.05)
     right, m = motion.sample(times), robot.position_size
-    meant = MeantRates(robot, WrongUnit(motion, 1e6)).sample(times)
+    kept = PlausibleRates(robot, WrongUnit(motion, 1e6)).sample(times)
     wrong = (times >= START_S) & (times < END_S)
-    assert np.array_equal(meant.q, right.q) and np.array_equal(meant.v[~wrong], right.v[~wrong])
-    assert np.abs(meant.v[:, :m] - right.v[:, :m]).max() < 0.02 * max(1.0, np.abs(right.v[:, :m]).max())
-    assert np.abs(meant.a[:, :m] - right.a[:, :m]).max() < 0.1 * max(1.0, np.abs(right.a[:, :m]).max())
+    assert np.array_equal(kept.q, right.q) and np.array_equal(kept.v[~wrong], right.v[~wrong])
+    assert np.abs(kept.v[:, :m] - right.v[:, :m]).max() < 0.02 * max(1.0, np.abs(right.v[:, :m]).max())
+    assert np.abs(kept.a[:, :m] - right.a[:, :m]).max() < 0.1 * max(1.0, np.abs(right.a[:, :m]).max())
 
 
 def test_a_reference_keeps_its_other_attributes() -> None:
     robot = load_robot("f1tenth", check_model=False)
     reference = WrongUnit(motion_of(robot), 1.0)
     reference.constraints = ("wall",)  # type: ignore[attr-defined]
-    meant = MeantRates(robot, reference)
-    assert constraints_of(meant) == ("wall",) and constraints_of(copy.deepcopy(meant)) == ("wall",)
-    assert constraints_of(MeantRates(robot, WrongUnit(motion_of(robot), 1.0))) == ()
+    kept = PlausibleRates(robot, reference)
+    assert constraints_of(kept) == ("wall",) and constraints_of(copy.deepcopy(kept)) == ("wall",)
+    assert constraints_of(PlausibleRates(robot, WrongUnit(motion_of(robot), 1.0))) == ()
 
 
 CASES = [

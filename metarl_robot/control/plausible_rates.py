@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""References whose velocities and accelerations cannot be meant: the slopes of their positions are used instead.
+"""Implausible velocities and accelerations of references: the slopes of the positions replace them.
 
 Velocities far beyond the limits (another unit, a faulty planner) would throw a robot off that follows them. The
 positions of the same reference tell the motion. Where a velocity or an acceleration is out of bounds,
@@ -27,16 +27,16 @@ SLOPE_S = 0.02
 _STEPS_S = np.array([-2.0, 0.0, 2.0]) * SLOPE_S
 
 
-class MeantRates:
+class PlausibleRates:
     """A reference with bounded rates; its other attributes (`constraints`, …) are those of the reference itself.
 
     Arguments:
-        robot: its velocity limits and accelerations (`Robot.fastest`, `Robot.sharpest`) are the bounds.
+        robot: the bounds are its `plausible_velocity` and `plausible_acceleration`.
     """
 
     def __init__(self, robot: Robot, reference: Reference) -> None:
         self._reference, self._m = reference, robot.position_size
-        self._fastest, self._sharpest = robot.fastest, robot.sharpest
+        self._fastest, self._sharpest = robot.plausible_velocity, robot.plausible_acceleration
 
     def __getattr__(self, name: str) -> Any:
         if name == "_reference":  # not set yet while being copied or unpickled
