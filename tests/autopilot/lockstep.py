@@ -22,8 +22,6 @@ from metarl_robot.ros_nodes.quadrotor.interface import OdometryInterface
 from metarl_robot.ros_nodes.table_commands import EFFORT
 from tests.autopilot.take import take_all
 
-ROUNDING_NS = 1_500_000
-"""Stamps of logs are whole milliseconds."""
 AGAIN_S, SETPOINT_S, GIVE_UP_S = 0.3, 1.0, 120.0  # of real time
 
 
@@ -44,14 +42,14 @@ class Lockstep:
         self._answered_ns, self._acts = table.stamp_ns, table.rows[0] == EFFORT
 
     def step(self) -> None:
-        now_ns, setpoints = self._vehicle.boot_ns, len(self._vehicle.received_s)
+        now_ns, answered_ns, setpoint = self._vehicle.boot_ns, self._answered_ns, self._vehicle.setpoint
         clock = Clock()
         clock.clock.sec, clock.clock.nanosec = divmod(now_ns, NANOSECONDS)
         self._clock.publish(clock)
-        if self._answered_ns >= 0 and round(self._vehicle.time_s * NANOSECONDS) % self._period_ns == 0:
-            self._wait(lambda: self._answered_ns >= now_ns - ROUNDING_NS, GIVE_UP_S)
+        if answered_ns >= 0 and round(self._vehicle.time_s * NANOSECONDS) % self._period_ns == 0:
+            self._wait(lambda: self._answered_ns > answered_ns, GIVE_UP_S)
             if self._acts:
-                self._wait(lambda: len(self._vehicle.received_s) > setpoints, SETPOINT_S)
+                self._wait(lambda: self._vehicle.setpoint is not setpoint, SETPOINT_S)
         self._receive()
 
     def _receive(self) -> None:

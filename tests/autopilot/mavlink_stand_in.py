@@ -9,6 +9,7 @@ TIMESYNC with its own clock, acknowledges commands, and ignores setpoints whose 
 from __future__ import annotations
 
 import os
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -37,20 +38,30 @@ class MavlinkStandIn:
 
     Arguments:
         without: names of messages that this autopilot does not have.
+        simulated_time: the other end has this autopilot's clock, perhaps a step late.
         firmware: 'px4', or 'ardupilot': its mode numbers and its parameter `guid_options`, the rest as PX4.
 
     Attributes:
         heartbeats_s: times of the other end's heartbeats. commands: (number, parameters) received, without intervals.
     """
 
-    def __init__(self, vehicle: Vehicle, url: str, without: tuple[str, ...] = (), firmware: str = "px4") -> None:
+    def __init__(
+        self,
+        vehicle: Vehicle,
+        url: str,
+        without: tuple[str, ...] = (),
+        firmware: str = "px4",
+        simulated_time: bool = False,
+    ) -> None:
         self.vehicle, self.without, self._firmware = vehicle, without, firmware
+        self._simulated_time = simulated_time
         self.guid_options = 0
         self.link = mavutil.mavlink_connection(
             url, source_system=SYSTEM, source_component=COMPONENT, dialect="ardupilotmega"
         )
         self.intervals_s = dict(WITHOUT_ASKING)
         self._due_s = dict.fromkeys(self.intervals_s, 0.0)
+        self._sent_s: dict[int, float] = {}
         self.heartbeats_s: list[float] = []
         self.commands: list[tuple[int, tuple[float, ...]]] = []
         self.exchanges = 0
@@ -79,7 +90,8 @@ class MavlinkStandIn:
                 self.heartbeats_s.append(self.vehicle.time_s)
             elif kind == "TIMESYNC" and message.tc1 == 0:
                 self.exchanges += 1
-                self.link.mav.timesync_send(self.vehicle.boot_ns, message.ts1)
+                theirs_ns = message.ts1 if self._simulated_time else self.vehicle.boot_ns
+                self.link.mav.timesync_send(theirs_ns, message.ts1)
             elif kind == "COMMAND_LONG":
                 self._command(message)
             elif kind == "SET_ATTITUDE_TARGET":
@@ -104,7 +116,7 @@ class MavlinkStandIn:
                 result = mavlink.MAV_RESULT_DENIED
             else:
                 self.intervals_s[number] = message.param2 / 1e6
-                self._due_s[number] = self.vehicle.time_s
+                self._due_s[number] = self.intervals_s[number] * ceil(self.vehicle.time_s / self.intervals_s[number])
         else:
             parameters = tuple(getattr(message, f"param{i}") for i in range(1, 8))
             self.commands.append((message.command, parameters))
@@ -125,10 +137,14 @@ class MavlinkStandIn:
     # Sending.
 
     def transmit(self) -> None:
+        """Messages that are due; called twice at one time, the same messages again."""
         now_s = self.vehicle.time_s
         for number, interval_s in self.intervals_s.items():
-            if now_s >= self._due_s[number] - 1e-9:
+            due = now_s >= self._due_s[number] - 1e-9
+            if due:
                 self._due_s[number] = max(self._due_s[number] + interval_s, now_s - interval_s)
+                self._sent_s[number] = now_s
+            if due or self._sent_s.get(number) == now_s:
                 name, send = self._senders[number]
                 if name not in self.without:
                     send()

@@ -3,6 +3,7 @@
 
     python -m tests.autopilot.process mavlink udpout:127.0.0.1:14540
     python -m tests.autopilot.process lockstep crazyflie 19850
+    python -m tests.autopilot.process lockstep px4
 
 It prints its state as JSON, 20 lines a second, and obeys lines of its input: `pilot MODE`, `battery SHARE`, and, of a
 Crazyflie, `take_off HEIGHT`.
@@ -80,8 +81,8 @@ def obey(vehicle: Any) -> None:
             vehicle.take_off(float(value), 1.0)
 
 
-def _made(transport: str, *arguments: str) -> tuple[Any, Any]:
-    """The vehicle and its stand-in."""
+def _made(in_lockstep: bool, transport: str, *arguments: str) -> tuple[Any, Any]:
+    """The vehicle and its stand-in. In lockstep its clock is the graph's."""
     if transport == "crazyflie":
         from tests.crazyflie.crtp_stand_in import CrtpStandIn
         from tests.crazyflie.firmware import Firmware
@@ -92,10 +93,10 @@ def _made(transport: str, *arguments: str) -> tuple[Any, Any]:
     if transport == "mavlink":
         from tests.autopilot.mavlink_stand_in import MavlinkStandIn
 
-        return vehicle, MavlinkStandIn(vehicle, *arguments)
+        return vehicle, MavlinkStandIn(vehicle, *arguments, simulated_time=in_lockstep)
     from tests.autopilot.px4_stand_in import Px4StandIn
 
-    return vehicle, Px4StandIn(vehicle, *arguments)
+    return vehicle, Px4StandIn(vehicle, synchronised=not in_lockstep)
 
 
 def _lockstep(stand_in: Any) -> Any:
@@ -110,7 +111,7 @@ def main() -> None:
     if not in_lockstep:
         with suppress(OSError):  # an autopilot has a processor of its own
             os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(40))
-    vehicle, stand_in = _made(transport, *arguments)
+    vehicle, stand_in = _made(in_lockstep, transport, *arguments)
     threading.Thread(target=obey, args=(vehicle,), daemon=True).start()
     lockstep = _lockstep(stand_in) if in_lockstep else None
     begun_s, reported_s = monotonic(), 0.0

@@ -35,10 +35,10 @@ OUT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=
 
 
 class Px4StandIn:
-    """One vehicle on PX4's topics. synchronised: 'true' or 'false'; version: suffix of vehicle_status."""
+    """One vehicle on PX4's topics. synchronised: see above; version: suffix of vehicle_status."""
 
-    def __init__(self, vehicle: Vehicle, synchronised: str = "true", version: str = "_v1") -> None:
-        self.vehicle, self._synchronised = vehicle, synchronised == "true"
+    def __init__(self, vehicle: Vehicle, synchronised: bool = True, version: str = "_v1") -> None:
+        self.vehicle, self._synchronised = vehicle, synchronised
         self._context = rclpy.Context()
         self._context.init()
         self.node = rclpy.create_node("px4_stand_in", context=self._context)
@@ -68,7 +68,7 @@ class Px4StandIn:
         self.receive()
         self.vehicle.advance()
         self._steps += 1
-        self._transmit()
+        self.transmit()
 
     def receive(self) -> None:
         take_all(self.node)
@@ -114,7 +114,8 @@ class Px4StandIn:
         ahead_ns = self._begun_ns if self._synchronised else 0
         return (self.vehicle.boot_ns + ahead_ns) // 1000
 
-    def _transmit(self) -> None:
+    def transmit(self) -> None:
+        """Messages of this time; called twice, the same messages again."""
         self._out["sensor_combined"].publish(self._imu())
         if self._steps % ODOMETRY_STEPS == 0:
             self._out["vehicle_odometry"].publish(self._odometry())

@@ -36,7 +36,7 @@ from metarl_robot.ros_nodes.bridges.crazyflie_parameters import FULL_STATE_LOOP_
 from metarl_robot.sim.payload.body import Payload
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
 from tests.autopilot import loop as checks
-from tests.autopilot.graph import Graph
+from tests.autopilot.graph import Graph, lockstep_file
 from tests.autopilot.loop import OWN_HOLD_S, Delivery, Later, Loop
 from tests.autopilot.vehicle import STEP_S
 from tests.crazyflie.crtp_stand_in import CrtpStandIn
@@ -357,27 +357,14 @@ def test_hover_and_figure_eight_with_payload_and_wind(loop: Callable[..., Loop],
     assert vehicle.full_states > 1000 if options.full_state else abs(learned - true) < 0.04
 
 
-LOCKSTEP = """
-launch:
-- node: {{pkg: metarl_robot, exec: gate, name: gate, param: [{common}, {{name: grace_s, value: '120.0'}}]}}
-- node: {{pkg: metarl_robot, exec: mpc, name: mpc, param: [{common}]}}
-- node: {{pkg: metarl_robot, exec: crazyflie_bridge, name: crazyflie_bridge, param: [{common},
-    {{name: url, value: 'udp://127.0.0.1:{port}'}}, {{name: deadline_s, value: '0.02'}},
-    {{name: setpoints, value: '{setpoints}'}}]}}
-"""
-COMMON = ", ".join(
-    f"{{name: {name}, value: '{value}'}}"
-    for name, value in (("robot", "crazyflie"), ("lockstep", "true"), ("use_sim_time", "true"))
-)
-
-
 @pytest.mark.parametrize("setpoints", ["rates", pytest.param("full_state", marks=pytest.mark.slow)])
 def test_the_graph_takes_over_a_hover_and_hands_back_to_a_landing(
     start: Callable, tmp_path: Path, setpoints: str
 ) -> None:
     """It was started on the ground; the place that is held is that of the hover."""
-    port, file = free_port(), tmp_path / "crazyflie.launch.yaml"
-    file.write_text(LOCKSTEP.format(common=COMMON, port=port, setpoints=setpoints))
+    port = free_port()
+    own = {"url": f"udp://127.0.0.1:{port}", "setpoints": setpoints}
+    file = lockstep_file(tmp_path, "crazyflie_bridge", "crazyflie", **own)
     graph = Graph(start, "crazyflie_bridge", ("lockstep", "crazyflie", str(port)), file)
     try:
         graph.wait_phase("streaming")

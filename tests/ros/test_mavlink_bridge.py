@@ -3,13 +3,14 @@
 
 The stand-in (tests/autopilot/) is NOT PX4: it flies our MuJoCo plant, has a rate loop, modes and failsafes by PX4's
 documentation, and speaks the real protocol by pymavlink. First the link alone, in simulated time; then the whole graph
-mpc → gate → mavlink_bridge → stand-in in real time.
+mpc → gate → mavlink_bridge → stand-in, in lockstep and in real time.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from time import monotonic, sleep
 
 import numpy as np
@@ -25,7 +26,7 @@ from metarl_robot.robots.quadrotor.autopilot.rate_setpoint import RateSetpoint
 from metarl_robot.ros_nodes.bridges.mavlink_link import MavlinkLink, Rates
 from tests.autopilot import loop as checks
 from tests.autopilot.attitude_loop import MC_ROLL_P, MC_YAW_P
-from tests.autopilot.graph import Graph, check_hand_back, check_killed_solver
+from tests.autopilot.graph import Graph, check_hand_back, check_killed_solver, lockstep_file
 from tests.autopilot.loop import POSE, Delivery, Loop, loaded_vehicle
 from tests.autopilot.mavlink_stand_in import MavlinkStandIn
 from tests.autopilot.vehicle import Vehicle
@@ -171,10 +172,15 @@ def test_a_wrong_url_is_refused_with_examples() -> None:
 def graph(start: Callable) -> Iterator[Callable[..., Graph]]:
     made: list[Graph] = []
 
-    def make() -> Graph:
+    def make(folder: Path | None = None, setpoints: str = "rates") -> Graph:
+        """In lockstep with a launch file in that folder, or as launched in real time."""
         port = free_port()
-        remote = ("mavlink", f"udpout:127.0.0.1:{port}")
-        made.append(Graph(start, "mavlink_bridge", remote, url=f"udpin:127.0.0.1:{port}"))
+        url, remote = f"udpin:127.0.0.1:{port}", ("mavlink", f"udpout:127.0.0.1:{port}")
+        if folder is None:
+            made.append(Graph(start, "mavlink_bridge", remote, url=url))
+        else:
+            file = lockstep_file(folder, "mavlink_bridge", url=url, setpoints=setpoints)
+            made.append(Graph(start, "mavlink_bridge", ("lockstep", *remote), file))
         return made[-1]
 
     yield make
@@ -182,10 +188,11 @@ def graph(start: Callable) -> Iterator[Callable[..., Graph]]:
         one.stop()
 
 
-@pytest.mark.slow
-@pytest.mark.real_time
-def test_the_graph_hovers_and_hands_back_to_the_pilot(graph: Callable[..., Graph]) -> None:
-    check_hand_back(graph())
+@pytest.mark.parametrize("setpoints", ["rates", pytest.param("attitude", marks=pytest.mark.slow)])
+def test_the_graph_hovers_and_hands_back_to_the_pilot(
+    graph: Callable[..., Graph], tmp_path: Path, setpoints: str
+) -> None:
+    check_hand_back(graph(tmp_path, setpoints))
 
 
 @pytest.mark.slow

@@ -2,14 +2,15 @@
 """The PX4 bridge and a stand-in that speaks PX4's topics on the other end.
 
 The stand-in (tests/autopilot/) is NOT PX4, and no uXRCE-DDS agent runs: both ends are ROS 2 nodes with px4_msgs built
-from our definitions. First the link alone, in simulated time; then the whole graph mpc → gate → px4_bridge → stand-in
-in real time.
+from our definitions. First the link alone, in simulated time; then the whole graph mpc → gate → px4_bridge → stand-in,
+in lockstep and in real time.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -30,7 +31,7 @@ from metarl_robot.robots.quadrotor.autopilot.commander import Settings  # noqa: 
 from metarl_robot.ros_nodes.bridges.px4_link import Px4Link, versioned  # noqa: E402
 from tests.autopilot import loop as checks  # noqa: E402
 from tests.autopilot.attitude_loop import MC_ROLL_P, MC_YAW_P  # noqa: E402
-from tests.autopilot.graph import Graph, check_hand_back, check_killed_solver  # noqa: E402
+from tests.autopilot.graph import Graph, check_hand_back, check_killed_solver, lockstep_file  # noqa: E402
 from tests.autopilot.loop import POSE, Loop, loaded_vehicle  # noqa: E402
 from tests.autopilot.px4_stand_in import ODOMETRY_STEPS, Px4StandIn  # noqa: E402
 from tests.autopilot.take import take_all  # noqa: E402
@@ -67,7 +68,7 @@ def loop() -> Iterator[Callable[..., Loop]]:
         one = Loop(
             flown,
             lambda listener, clock: Px4Link(own.node, listener, clock),
-            lambda: Px4StandIn(flown, "false", version),
+            lambda: Px4StandIn(flown, False, version),
             own.spin,
             ODOMETRY_STEPS,
             settings=settings,
@@ -129,8 +130,13 @@ def test_another_release_of_px4_is_named(loop: Callable[..., Loop]) -> None:
 def graph(start: Callable) -> Iterator[Callable[..., Graph]]:
     made: list[Graph] = []
 
-    def make() -> Graph:
-        made.append(Graph(start, "px4_bridge", ("px4", "true"), bridge="px4"))
+    def make(folder: Path | None = None, setpoints: str = "rates") -> Graph:
+        """In lockstep with a launch file in that folder, or as launched in real time."""
+        if folder is None:
+            made.append(Graph(start, "px4_bridge", ("px4",), bridge="px4"))
+        else:
+            file = lockstep_file(folder, "px4_bridge", setpoints=setpoints)
+            made.append(Graph(start, "px4_bridge", ("lockstep", "px4"), file))
         return made[-1]
 
     yield make
@@ -138,10 +144,11 @@ def graph(start: Callable) -> Iterator[Callable[..., Graph]]:
         one.stop()
 
 
-@pytest.mark.slow
-@pytest.mark.real_time
-def test_the_graph_hovers_and_hands_back_to_the_pilot(graph: Callable[..., Graph]) -> None:
-    check_hand_back(graph())
+@pytest.mark.parametrize("setpoints", ["rates", pytest.param("attitude", marks=pytest.mark.slow)])
+def test_the_graph_hovers_and_hands_back_to_the_pilot(
+    graph: Callable[..., Graph], tmp_path: Path, setpoints: str
+) -> None:
+    check_hand_back(graph(tmp_path, setpoints))
 
 
 @pytest.mark.slow
