@@ -62,3 +62,8 @@ class ActingEffort:
         """Record a command (nu,) that is held for dt."""
         self.history.update(effort, dt)
         self._smooth.update(effort, dt)
+
+    def forget(self, std: Array | None) -> None:
+        """Take the commands so far to be known only within this standard deviation (nu,); None: as they are."""
+        if std is not None:
+            self.history.forget(std)

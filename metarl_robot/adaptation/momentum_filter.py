@@ -62,7 +62,10 @@ DIFFERENT_SIGMAS = 0.1
 HANDED_OVER = 300.0
 """Largest force of a diverged model that the observer takes over, in standard deviations of the initial disturbance."""
 LONGEST_INTERVAL_S, LONGEST_PERIODS = 0.03, 1.5
-"""After a longer gap, position and velocity are those measured; the filter learns nothing from the gap."""
+"""After a longer gap, position and velocity are those measured; the filter learns nothing from the gap.
+
+The efforts that acted last are uncertain, as at the start: another controller may have held or braked the robot.
+"""
 
 
 class MomentumFilter:
@@ -333,6 +336,8 @@ class MomentumFilter:
             except np.linalg.LinAlgError:  # a covariance that is not positive definite
                 self._start_over(state, effort)
             self._efforts.update(effort, dt)
+            if self._is_gap(dt):
+                self._efforts.forget(self._tuning.earlier_effort_std)
         else:
             self._started = True
             self._remember(effort)
@@ -428,13 +433,16 @@ class MomentumFilter:
         belief.covariance[known, known] = np.diag(self._noise.variance[known])
 
     def _learn(self, state: State, effort: Array, dt: float) -> None:
-        if dt > max(LONGEST_INTERVAL_S, LONGEST_PERIODS * self._tuning.period_s):
+        if self._is_gap(dt):
             self._locate(state)
             self._consider([])
             return
         self._process(self._sample(state, effort, dt))
         if self._machine.smooths_regressors:
             self._acceleration.keep(dt)
+
+    def _is_gap(self, dt: float) -> bool:
+        return dt > max(LONGEST_INTERVAL_S, LONGEST_PERIODS * self._tuning.period_s)
 
     def _sample(self, state: State, effort: Array, dt: float) -> Sample:
         """The sample with the present noise levels, which also go to the algebra."""

@@ -14,7 +14,8 @@ Wrong values come from the robot: the sample is not used, and the reason is retu
               that repeat while the robot moves (stuck_sensor.py)
 
 An unusable specific force is left out and the rest of the state is used. When `AGREEING` samples in a row agree with
-each other on another time or place (a simulation that was reset), the last of them is accepted.
+each other on another time or place (a simulation that was reset), the last of them is accepted. After an outage of
+states of up to OUTAGE_S, RESYNC_COUNT samples suffice, and the time base is the same.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from metarl_robot.safety.input_validation import (
     MAX_STEP_S,
     MAX_VALUE,
     NORM_TOLERANCE,
+    RESYNC_COUNT,
     SPEED_RATIO,
 )
 from metarl_robot.safety.stuck_sensor import StuckSensor
@@ -45,6 +47,7 @@ from metarl_robot.safety.stuck_sensor import StuckSensor
 Array = NDArray[np.float64]
 
 AGREEING = 10
+OUTAGE_S = 2.0  # a longer leap of time is another time base: the robot may be elsewhere, with another payload
 SHORTEST_S = 1e-6  # shorter steps are rounding of the same time
 BEYOND = 3.2  # [rad, m]; half a turn: a robot may be pushed past the planner's limits
 SPEEDS = 10.0  # the gate stops the robot here at the latest (GateConfig.overspeed_ratio)
@@ -125,18 +128,19 @@ class SampleCheck:
             return found
         last = self._last
         found = None if last is None else self._does_not_follow(last, seen)
-        if found is not None and last is not None and not self._agreed(seen):
+        if found is not None and last is not None and not self._agreed(last, seen):
             return found
-        self.moved = found is not None and last is not None and not SHORTEST_S <= time - last.time <= MAX_STEP_S
+        self.moved = found is not None and last is not None and not SHORTEST_S <= time - last.time <= OUTAGE_S
         self._last, self._other, self._agreeing = seen, None, 0
         return None
 
-    def _agreed(self, seen: _Seen) -> bool:
+    def _agreed(self, last: _Seen, seen: _Seen) -> bool:
         """Whether enough samples in a row agree with each other instead of with the last good one."""
         follows = self._other is not None and self._does_not_follow(self._other, seen) is None
         self._agreeing = self._agreeing + 1 if follows else 1
         self._other = seen
-        return self._agreeing >= AGREEING
+        outage = MAX_STEP_S < seen.time - last.time <= OUTAGE_S
+        return self._agreeing >= (RESYNC_COUNT if outage else AGREEING)
 
     def _impossible(self, seen: _Seen) -> str | None:
         """Fault in a sample on its own."""

@@ -117,6 +117,10 @@ class CommandHistory:
         self._earlier[1:] = self._earlier[:-1]
         self._held_s[0] = dt
 
+    def forget(self, std: Array) -> None:
+        """Take the commands so far to be known only within this standard deviation (n,)."""
+        self._earlier[1:], self._earlier_std[:] = 1.0, std
+
     def acting(self, effort: Array, dt: float) -> tuple[Array, Array]:
         """Mean and standard deviation (n,) of the mean effort over the last dt; `effort` was issued at its start.
 
