@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.core.signals import EMPTY_CONTEXT, Context, State
-from metarl_robot.dynamics.protocols import JointDynamics
+from metarl_robot.dynamics.protocols import Dynamics
 
 Array = NDArray[np.float64]
 Matrix = NDArray[np.floating]
@@ -52,7 +52,7 @@ REMAINDER = 10
 """Number of last samples over which the remaining error is averaged."""
 KEPT = MEMORY + ADAPT_EVERY - 1
 """Samples that an adaptation may need when it is computed."""
-SIGNALS = ("q", "v", "a", "residual")
+SIGNALS = ("q", "v", "force", "residual")
 
 
 class NetworkInputs(Protocol):
@@ -206,12 +206,20 @@ class AdaptedNetwork:
 
 @dataclass(frozen=True)
 class Sample:
-    """A measured residual: state q, v, a (n,) and Δ (n,) [Nm]."""
+    """A measured residual: state q, v (n,), force τ + Δ (n,) and Δ (n,) [Nm]."""
 
     q: Array
     v: Array
-    a: Array
+    force: Array
     residual: Array
+
+
+class AccelerationDynamics(Dynamics, Protocol):
+    """Dynamics that give many accelerations at once."""
+
+    def accelerations(self, q: Array, v: Array, force: Array) -> Array:
+        """Accelerations M⁻¹ (f - h) (N, n) under generalised forces f (N, n), at states (N, n)."""
+        ...
 
 
 class ResidualMeter:
@@ -220,7 +228,7 @@ class ResidualMeter:
     attached: number of the attached body's parameters (dynamics/protocols.py).
     """
 
-    def __init__(self, dynamics: JointDynamics, observer: MomentumFilter) -> None:
+    def __init__(self, dynamics: AccelerationDynamics, observer: MomentumFilter) -> None:
         self._dynamics, self._observer = dynamics, observer
         self.attached = dynamics.attached
 
@@ -228,12 +236,14 @@ class ResidualMeter:
         self._observer.reset()
 
     def update(self, state: State, effort: Array, dt: float) -> Sample:
-        """The present residual, and the acceleration a = M⁻¹ (τ + Δ - h) that it implies."""
-        self._observer.update(state, effort, dt)
+        """The present residual."""
+        self._observer.advance(state, effort, dt)
         now, residual = self._observer.estimate(state), self._observer.disturbance
-        force = effort + residual - self._dynamics.bias(now.q, now.v)
-        acceleration = np.asarray(np.linalg.solve(self._dynamics.mass_matrix(now.q), force), dtype=np.float64)
-        return Sample(now.q, now.v, acceleration, residual)
+        return Sample(now.q, now.v, effort + residual, residual)
+
+    def accelerations(self, q: Array, v: Array, force: Array) -> Array:
+        """Accelerations a = M⁻¹ (τ + Δ - h) (N, n) that samples (N, n) imply."""
+        return self._dynamics.accelerations(q, v, force)
 
     def estimate(self, measured: State) -> State:
         return self._observer.estimate(measured)
@@ -287,8 +297,8 @@ class MamlAdapter:
     def _latest(self, samples: int, until: int) -> tuple[Array, Array]:
         """Inputs (N, n_x) and targets (N, n) of the last `samples` up to sample number `until`."""
         if self._new:
-            q, v, a, residual = (np.array([getattr(each, of) for each in self._new]) for of in SIGNALS)
-            self._x.extend(self._inputs.encode(q, v, a))
+            q, v, force, residual = (np.array([getattr(each, of) for each in self._new]) for of in SIGNALS)
+            self._x.extend(self._inputs.encode(q, v, self._meter.accelerations(q, v, force)))
             self._target.extend(residual / self._scale)
             self._new.clear()
         end = len(self._x) - (self._count - until)

@@ -56,7 +56,8 @@ def residual_series(
     def true(name: str) -> Array:
         return np.asarray(getattr(truth, name), dtype=float).reshape(-1, truth.dof)
 
-    measured_x = inputs.encode(flat("q"), flat("v"), flat("a"))
+    q, v = flat("q"), flat("v")
+    measured_x = inputs.encode(q, v, meter.accelerations(q, v, flat("force")))
     true_x = inputs.encode(true("q"), true("v"), true("a"))
     arrays = measured_x, flat("residual") / scale, true_x, true("target") / truth.dt / scale
     return ResidualSeries(*(x.reshape(shape).astype(np.float32) for x in arrays))
