@@ -23,9 +23,9 @@ from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dposv
 
 from metarl_robot.adaptation.filter_tuning import Prior
+from metarl_robot.adaptation.normal_equations import normal_equations
 from metarl_robot.adaptation.stream_cells import Cell
 
 Array = NDArray[np.float64]
@@ -65,7 +65,8 @@ class CellRegression:
         self._priors = np.stack([prior.mean for prior in priors])
         self._information = np.stack([np.linalg.inv(prior.covariance) for prior in priors])
         self._least_variance = np.diagonal(priors[0].covariance) * LEAST_KNOWN**2
-        self._pull = np.einsum("cij,cj->ci", self._information, self._priors)
+        pull = np.einsum("cij,cj->ci", self._information, self._priors)
+        self._equations = normal_equations(self._information, pull, self._n)
         self._prior_log_det = np.linalg.slogdet(self._information)[1]
         self._strengths = self._n if strengths else 0
         self.context_size = self._priors.shape[1] - self._strengths - self._n
@@ -82,11 +83,10 @@ class CellRegression:
 
     def _forget(self) -> None:
         """Forget all cells, but not which priors have predicted well."""
-        (count, size), n = self._priors.shape, self._n
-        self._gram, self._moment, self._power = np.zeros((n, size, size)), np.zeros((n, size)), np.zeros(n)
-        self._weight = np.zeros(n)
-        self._noise = np.tile(FIRST_NOISE * self._unit, (count, 1))
-        self._past: deque[Array] = deque([self._priors] * AHEAD, maxlen=AHEAD)
+        self._equations.forget()
+        self._power, self._weight = np.zeros(self._n), np.zeros(self._n)
+        self._noise = np.tile(FIRST_NOISE * self._unit, (len(self._priors), 1))
+        self._past = np.tile(self._priors, (AHEAD, 1, 1))  # estimates, the latest first
         self._errors: deque[float] = deque(maxlen=CHANGED_CELLS)
         self._solve()
 
@@ -112,7 +112,7 @@ class CellRegression:
 
     def _judge(self, rows: Array, cell: Cell) -> None:
         """Errors of the priors' predictions from up to AHEAD cells ago."""
-        errors = (cell.force - np.stack(self._past) @ rows.T) / self._unit  # (AHEAD, C, n)
+        errors = (cell.force - self._past @ rows.T) / self._unit  # (AHEAD, C, n)
         keep = np.exp(-self._cell_s / SCORE_S)
         self._squares = keep * self._squares + (errors**2).mean(axis=0) * cell.moving
         self._counts = keep * self._counts + cell.moving
@@ -143,30 +143,25 @@ class CellRegression:
         keep, noise = np.exp(-self._cell_s / FORGETTING_S), self.noise
         at_rest = noise**2 / (noise**2 + (AT_REST * self._unit) ** 2) / AT_REST_CELLS
         weight = np.where(cell.moving, 1.0, at_rest)
-        self._gram *= keep
-        self._gram += (weight[:, None] * rows)[:, :, None] * rows[:, None, :]
-        self._moment = keep * self._moment + (weight * cell.force)[:, None] * rows
+        self._equations.add(rows, cell.force, weight, keep)
         self._power = keep * self._power + weight * cell.force**2
         self._weight = keep * self._weight + weight
 
     def _solve(self) -> None:
         """Estimates of all priors, their noise levels and weights, and the mean of all."""
-        weight = 1.0 / self._noise**2 / CORRELATED  # (C, n)
-        precision = (weight @ self._gram.reshape(self._n, -1)).reshape(self._information.shape) + self._information
-        moment = weight @ self._moment + self._pull
-        self.means, log_det = _solved(precision, moment)
-        self._noise = self._residual()
+        means, log_det, fitted = self._equations.solve(1.0 / self._noise**2 / CORRELATED)
+        self.means = means.copy()
+        self._noise = self._residual(fitted)
         likely = 0.5 * self._evidence(log_det) + 0.5 * self._foresight()
         self._shares = np.exp(likely - likely.max())
         self._shares /= self._shares.sum()
         self.mean: Array = self._shares @ self.means
-        self._past.appendleft(self.means)
+        self._past[1:] = self._past[:-1]
+        self._past[0] = self.means
 
-    def _residual(self) -> Array:
-        """σ (C, n) of each prior's fit."""
-        x = self.means
-        fitted = ((self._gram.reshape(-1, x.shape[1]) @ x.T).reshape(*self._moment.shape, -1) * x.T).sum(axis=1).T
-        left = np.maximum(self._power - 2.0 * x @ self._moment.T + fitted, 0.0)
+    def _residual(self, fitted: Array) -> Array:
+        """σ (C, n) of each prior's fit. fitted: weighted sums (C, n) of the squares of Φ x."""
+        left = np.maximum(self._power - 2.0 * self.means @ self._equations.moment.T + fitted, 0.0)
         first = FIRST_CELLS * (FIRST_NOISE * self._unit) ** 2
         return np.maximum(np.sqrt((left + first) / (self._weight + FIRST_CELLS)), LEAST_NOISE * self._unit)
 
@@ -193,21 +188,9 @@ class CellRegression:
         """Standard deviation (k + s + n,): within the likeliest prior, of correlated errors, and between priors."""
         likeliest = int(np.argmax(self._shares))
         weight = 1.0 / self._noise[likeliest] ** 2 / self._correlated
-        precision = (weight @ self._gram.reshape(self._n, -1)).reshape(self._gram.shape[1:])
+        gram = self._equations.gram
+        precision = (weight @ gram.reshape(self._n, -1)).reshape(gram.shape[1:])
         precision += self._information[likeliest]
         own = np.diagonal(np.linalg.inv(precision))
         between = self._shares @ (self.means - self.mean) ** 2
         return np.asarray(np.sqrt(own + between + self._least_variance))
-
-
-def _solved(precision: Array, moment: Array) -> tuple[Array, Array]:
-    """Solutions (C, m) of C positive definite systems (C, m, m) x = (C, m), and the logarithms (C,) of determinants.
-
-    One Cholesky factorisation gives both. Matrices that are not positive definite to rounding are solved as any other.
-    """
-    made = [dposv(matrix.T, right, lower=1) for matrix, right in zip(precision, moment, strict=True)]
-    if any(info for _, _, info in made):
-        any_matrix = np.asarray(np.linalg.solve(precision, moment[:, :, None])[:, :, 0], dtype=np.float64)
-        return any_matrix, np.asarray(np.linalg.slogdet(precision)[1])
-    diagonals = np.stack([np.diagonal(factor) for factor, _, _ in made])
-    return np.stack([solution for _, solution, _ in made]), 2.0 * np.log(diagonals).sum(axis=1)
