@@ -7,6 +7,7 @@ workers ignore the signal, and end with their next report.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -100,6 +101,7 @@ def _begin(reports: Any, stop: Any) -> None:
 
 
 def _work(do: Callable[[Any, Report], Any], job: Any) -> Any:
+    gc.freeze()  # modules are not searched for garbage again and again: 3 % of the time of `metarl log eval`
     return do(job, _report)
 
 
