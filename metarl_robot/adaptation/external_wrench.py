@@ -142,6 +142,10 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         return contact.external
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
+        self.advance(state, effort, dt)
+        return self.inner.context
+
+    def advance(self, state: State, effort: Array, dt: float) -> None:
         believed = self.inner.believed(state)
         self._rest.update(believed, effort, dt)
         self._friction = self._friction * exp(-dt / FRICTION_FADES_S)
@@ -155,7 +159,6 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
             self._withhold(believed, effort, dt)
             self._judge(believed, effort, dt)
             self._watch(believed, effort, dt)
-        return self.inner.context
 
     def _withhold(self, state: State, effort: Array, dt: float) -> None:
         """Bound the force beyond the lasting model that control compensates."""
@@ -374,4 +377,4 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
 
 
 def _norm(force: Array) -> float:
-    return sqrt(float(force @ force))
+    return sqrt(force.dot(force))

@@ -347,7 +347,7 @@ class FeatureMap:
 
     def possible(self, z: Array, variance: Array) -> bool:
         """Whether every group's coefficients are physically possible."""
-        return all(group.possible(z[part], variance[part]) for group, part in self._parts)
+        return all(group.possible(z[part], variance[part]) for group, part in self._bounded)
 
     def existing(self, z: Array) -> Array:
         """Physically possible coefficients (n_z,) near z; see FeatureGroup."""

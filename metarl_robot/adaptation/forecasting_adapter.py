@@ -64,12 +64,15 @@ class ForecastingAdapter(WrappedAdapter[MomentumFilter]):
         self._forecast.reset(self._own())
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
-        context = self.inner.update(state, effort, dt)
+        self.advance(state, effort, dt)
+        return self.inner.context
+
+    def advance(self, state: State, effort: Array, dt: float) -> None:
+        self.inner.advance(state, effort, dt)
         cell = self._cells.take(state, self.inner.acting_effort, dt)
         if cell is not None:
             self._regression.learn(cell._replace(regressor=cell.regressor[:, self._context]))
             self._forecast.learn(cell, self._own())
-        return context
 
     def _own(self) -> Array:
         """The filter's context (1, m + n), and the same with its slow disturbance."""

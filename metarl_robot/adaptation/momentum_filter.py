@@ -109,6 +109,7 @@ class MomentumFilter:
         self._features, self._prior, self._z = features, prior, slice(4 * n, 4 * n + k)
         prior_std = np.sqrt(np.diagonal(prior.covariance)) + 1e-12
         self._limits, self._frictions = features.limits, np.flatnonzero(features.heavy_tailed)
+        self._limited = bool(np.isfinite(self._limits).any())
         self._different = DIFFERENT_SIGMAS * prior_std
         self._machine = Machine(prior, self._unfamiliar_prior, features.heavy_tailed, self._z.start)
         self._changes = BeliefChanges(n, prior, self._unfamiliar_prior or prior, tuning.drift_initial)
@@ -545,7 +546,8 @@ class MomentumFilter:
     def _keep_plausible(self, state: State, effort: Array, dt: float) -> None:
         """Widen a prior that is too narrow; start over from an estimate that has diverged."""
         scale = self._machine.scale
-        self._keep_within_limits()
+        if self._limited:
+            self._keep_within_limits()
         if self._restarts.holding:
             if self._restarts.held(dt) or not np.isfinite(self.belief.mean).all():
                 self._return_to_prior()

@@ -62,18 +62,21 @@ class RegressionAdapter(WrappedAdapter[MomentumFilter]):
         self._cells.restart()
         self._regression.reset()
         self.inner.take_context(self._context)
-        self._std = self._regression.std[: self._features.size]
+        self._std: Array | None = None
         self._forecast.reset(self._own())
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
+        self.advance(state, effort, dt)
+        return self.context
+
+    def advance(self, state: State, effort: Array, dt: float) -> None:
         self.inner.advance(state, effort, dt)
         cell = self._cells.take(state, self.inner.acting_effort, dt)
         if cell is not None:
             self._regression.learn(cell._replace(regressor=cell.regressor[:, : self._context_only]))
-            self._std = self._regression.std[: self._features.size]
+            self._std = None
             self.inner.take_context(self._context, (state, effort))
             self._forecast.learn(cell, self._own())
-        return self.context
 
     def _own(self) -> Array:
         """The regression's context with the disturbance that is observed now, for the forecast."""
@@ -82,6 +85,8 @@ class RegressionAdapter(WrappedAdapter[MomentumFilter]):
     @property
     def context(self) -> Context:
         """The regression's estimate."""
+        if self._std is None:
+            self._std = self._regression.std[: self._features.size]
         return Context(self._features.names, self._context.copy(), self._std.copy())
 
     @property

@@ -110,4 +110,4 @@ class UndecidedForce:
 
 
 def _norm(vector: Array) -> float:
-    return sqrt(float(vector @ vector))
+    return sqrt(vector.dot(vector))

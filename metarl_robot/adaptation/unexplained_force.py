@@ -46,7 +46,7 @@ class UnexplainedForce:
         """Process the force (n,) that the context does not explain now."""
         if self._usual is not None:
             share = force / self._usual
-            now, learned = float(share @ share) / len(share), 1.0 - exp(-dt / FORCE_MEMORY_S)
+            now, learned = float(share.dot(share)) / len(share), 1.0 - exp(-dt / FORCE_MEMORY_S)
             self.mean_square += learned * (min(now, LARGEST_FORCE**2) - self.mean_square)
             self._reported += learned * (min(now, LARGEST_REPORTED**2) - self._reported)
 

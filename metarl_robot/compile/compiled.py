@@ -35,6 +35,7 @@ class NumpyFunction:
         views: list[Array] = []
         for i, array in enumerate(self._inputs):
             self._buffer.set_arg(i, array.data)
+        self._arguments = [array[0] if len(array) == 1 else array for array in self._inputs]
         for i in range(function.n_out()):
             rows, columns = function.size1_out(i), function.size2_out(i) // batch
             store = np.zeros((batch, columns, rows))
@@ -45,7 +46,7 @@ class NumpyFunction:
         self._views = tuple(views)
 
     def __call__(self, *arguments: Array) -> tuple[Array, ...]:
-        for own, given in zip(self._inputs, arguments, strict=True):
+        for own, given in zip(self._arguments, arguments, strict=True):
             own[...] = given
         self._evaluate()
         return self._views

@@ -347,17 +347,18 @@ def _replay(problem: _Problem, name: str, adapter: Adapter, progress: Progress) 
     squares, first = (np.zeros((len(windows), problem.robot.dof)) for _ in range(2))
     contexts: list[Context] = []
     adapter.reset()
-    count, w, at, context = len(problem.usable), 0, 0, EMPTY_CONTEXT
+    take_in = getattr(adapter, "advance", adapter.update)  # without a context: windows are fewer than samples
+    count, w, at = len(problem.usable), 0, 0
     dt, usable, latest = taken.dt.tolist(), problem.usable.tolist(), [*problem.latest.tolist(), -1]
     for k in range(count):
         if usable[k]:
-            context = adapter.update(taken.state(at), taken.effort[at], dt[at])
+            take_in(taken.state(at), taken.effort[at], dt[at])
             at += 1
         while latest[w] == k:
             predicted = _predicted(problem, adapter, int(windows[w]))
             squares[w] = problem.squares(int(windows[w]), predicted, *_estimated(adapter))
             first[w] = predicted[0]
-            contexts.append(context)
+            contexts.append(getattr(adapter, "context", EMPTY_CONTEXT))
             w += 1
         if k % _PROGRESS_EVERY == 0:
             progress(name, k, count)

@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from metarl_robot.adaptation.factory import bare_adapter, weights_of
+from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.robot import load_robot
 from metarl_robot.logs.cells import measure
 from metarl_robot.logs.recording import LogError, Recording
@@ -183,6 +185,20 @@ def test_several_processes_give_the_same_and_report_each_predictor() -> None:
             np.testing.assert_array_equal(row.next_velocity, two.rows[name].next_velocity)
     assert not np.array_equal(found[1][0].rows["nominal"].force, found[1][1].rows["nominal"].force)
     assert said == {"measure", *(f"{name} {i}/2" for name in ("rivals", "disturbance_observer") for i in (1, 2))}
+
+
+@pytest.mark.parametrize("name", ["inertial", "regression", "disturbance_observer"])
+def test_an_adapter_that_is_not_asked_for_contexts_learns_the_same(name: str) -> None:
+    samples = samples_of(exact(2.0), ROBOT.control_period_s)
+    asked, other = (
+        bare_adapter(name, ROBOT, ArmDynamics(ROBOT), AdapterTuning(20.0), weights_of(name, ROBOT, None))
+        for _ in range(2)
+    )
+    for k in range(len(samples.time_s)):
+        context = asked.update(samples.state(k), samples.effort[max(k - 1, 0)], samples.period_s)
+        other.advance(samples.state(k), samples.effort[max(k - 1, 0)], samples.period_s)
+    np.testing.assert_array_equal(other.context.mean, context.mean)
+    np.testing.assert_array_equal(other.context.std, context.std)
 
 
 def test_a_recording_that_is_too_short_is_refused() -> None:

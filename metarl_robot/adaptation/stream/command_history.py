@@ -103,6 +103,8 @@ class CommandHistory:
     @property
     def latency_std_s(self) -> float:
         """Standard deviation of the latency."""
+        if len(self._latency) == 1:
+            return 0.0
         away = self._latency - self.latency_s
         return float(np.sqrt(self._weights @ (away * away)))
 
@@ -153,7 +155,8 @@ class CommandHistory:
             response: (m, n) decrease of that innovation per unit of effort. Contiguous.
             dt: the interval of that prediction.
         """
-        self._learn(white, response, exp(-dt / LATENCY_MEMORY_S))
+        if len(self._latency) > 1:
+            self._learn(white, response, exp(-dt / LATENCY_MEMORY_S))
 
     def _learn(self, white: Array, response: Array, keep: float) -> None:
         left = white - (self._candidates - self._acting) @ response.T

@@ -64,13 +64,16 @@ class StandingGuard(WrappedAdapter[MomentumFilter]):
         self._v = np.zeros(6)
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
+        self.advance(state, effort, dt)
+        return self.inner.context
+
+    def advance(self, state: State, effort: Array, dt: float) -> None:
         self._judge(state, effort, dt)
         if self.standing:
             self.inner.follow(state, effort, dt)
         else:
             self._keep(dt)
             self.inner.advance(state, effort, dt)
-        return self.inner.context
 
     def _judge(self, state: State, effort: Array, dt: float) -> None:
         """Check whether the quadrotor stands; when it begins to, return to the earlier model."""
