@@ -26,9 +26,13 @@ def window_slopes(time_s: Array, values: Array, at: Array, half_s: float) -> Arr
 
 def integral(time_s: Array, values: Array) -> Array:
     """Integral (K, n) of linearly interpolated samples (K, n) up to each sample."""
-    steps = np.diff(time_s)[:, None]
-    areas = 0.5 * steps * (values[1:] + values[:-1])
-    return np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(areas, axis=0)])
+    whole = np.zeros(values.shape)
+    areas = whole[1:]
+    np.add(values[1:], values[:-1], out=areas)
+    areas *= 0.5 * np.diff(time_s)[:, None]
+    for column in areas.T:  # in place: a recording's samples are many
+        np.cumsum(column, out=column)
+    return whole
 
 
 def window_means(time_s: Array, values: Array, at: Array, half_s: float) -> Array:

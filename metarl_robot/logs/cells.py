@@ -121,9 +121,13 @@ def grid_of(recording: Recording, step_s: float, half_s: float) -> Array:
 
 def _residual(dynamics: Any, q: Array, v: Array, effort: Array, step_s: float) -> Array:
     """Mean Δ (N, n) of each step."""
-    _, momentum, beta = dynamics.momenta(q, v)
-    force = dynamics.input_forces(middle(q), middle(effort))
-    return np.asarray(np.diff(momentum, axis=0) / step_s - force - middle(beta))
+    made, count = np.empty((len(v) - 1, v.shape[1])), _CHUNK_CELLS * STEPS
+    for first in range(0, len(made), count):
+        at = slice(first, first + count + 1)
+        _, momentum, beta = dynamics.momenta(q[at], v[at])
+        force = dynamics.input_forces(middle(q[at]), middle(effort[at]))
+        made[first : first + count] = np.diff(momentum, axis=0) / step_s - force - middle(beta)
+    return made
 
 
 def middle(values: Array) -> Array:

@@ -55,9 +55,10 @@ class Recording:
 
     def acting(self, delay_s: float) -> Recording:
         """This recording with efforts at the times at which they act, `delay_s` after their stamps."""
-        times = self.time_s - delay_s
-        moved = [np.interp(times, self.time_s, column) for column in self.effort.T]
-        return replace(self, effort=np.stack(moved, axis=1))
+        times, moved = self.time_s - delay_s, np.empty_like(self.effort)
+        for later, column in zip(moved.T, self.effort.T, strict=True):
+            later[:] = np.interp(times, self.time_s, column)
+        return replace(self, effort=moved)
 
     @property
     def duration_s(self) -> float:
