@@ -109,7 +109,8 @@ class MomentumFilter:
         self._features, self._prior, self._z = features, prior, slice(4 * n, 4 * n + k)
         prior_std = np.sqrt(np.diagonal(prior.covariance)) + 1e-12
         self._limits, self._frictions = features.limits, np.flatnonzero(features.heavy_tailed)
-        self._limited = bool(np.isfinite(self._limits).any())
+        self._limited = np.flatnonzero(np.isfinite(self._limits).any(axis=0))
+        self._least_and_most = self._limits[:, self._limited].tolist()
         self._different = DIFFERENT_SIGMAS * prior_std
         self._machine = Machine(prior, self._unfamiliar_prior, features.heavy_tailed, self._z.start)
         self._changes = BeliefChanges(n, prior, self._unfamiliar_prior or prior, tuning.drift_initial)
@@ -546,7 +547,7 @@ class MomentumFilter:
     def _keep_plausible(self, state: State, effort: Array, dt: float) -> None:
         """Widen a prior that is too narrow; start over from an estimate that has diverged."""
         scale = self._machine.scale
-        if self._limited:
+        if len(self._limited):
             self._keep_within_limits()
         if self._restarts.holding:
             if self._restarts.held(dt) or not np.isfinite(self.belief.mean).all():
@@ -562,10 +563,10 @@ class MomentumFilter:
         Less is no knowledge yet: with a strict limit, rotor inertia of recordings was learned too slowly, and errors of
         predictions were 1.08 instead of 0.67 times the nominal model's.
         """
-        context, (least, most) = self._context, self._limits
-        if not np.count_nonzero((context < least) | (context > most)):
+        context, limited = self._context, zip(self._context[self._limited].tolist(), *self._least_and_most, strict=True)
+        if all(least <= value <= most for value, least, most in limited):
             return
-        within = np.minimum(np.maximum(context, least), most)
+        within = np.clip(context, *self._limits)
         std = np.sqrt(np.maximum(np.diagonal(self.belief.covariance)[self._z], 0.0))
         for entry in np.flatnonzero(np.abs(self._context - within) > std).tolist():
             self._changes.limited(self.belief, entry, within[entry])

@@ -7,6 +7,8 @@ obstacle that turned a joint round drives it.
 
 from __future__ import annotations
 
+from math import copysign, inf
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,17 +28,19 @@ class Reversals:
     """
 
     def __init__(self, velocity_limit: Array) -> None:
-        self._least_v = MOVING_SHARE * velocity_limit
-        self._direction = np.zeros(len(velocity_limit))
-        self._since_s = np.full(len(velocity_limit), np.inf)
+        self._least_v = (MOVING_SHARE * velocity_limit).tolist()
+        self._direction = [0.0] * len(velocity_limit)
+        self._since_s = [inf] * len(velocity_limit)
 
     def update(self, v: Array, dt: float) -> None:
         """Process a velocity (n,) [rad/s]."""
-        direction = np.where(np.abs(v) > self._least_v, np.sign(v), self._direction)
-        turned = direction * self._direction < 0.0
-        self._since_s = np.where(turned, 0.0, self._since_s + dt)
-        self._direction = direction
+        for i, (speed, least) in enumerate(zip(v.tolist(), self._least_v, strict=True)):
+            self._since_s[i] += dt
+            if abs(speed) > least:
+                if speed * self._direction[i] < 0.0:
+                    self._since_s[i] = 0.0
+                self._direction[i] = copysign(1.0, speed)
 
     def without_friction(self, force: Array, v: Array) -> Array:
         """A force (n,) [Nm] without the entries that may be the friction of joints that have just turned round."""
-        return np.where((self._since_s < JUST_S) & (force * v < 0.0), 0.0, force)
+        return np.where((np.array(self._since_s) < JUST_S) & (force * v < 0.0), 0.0, force)

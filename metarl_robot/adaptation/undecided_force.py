@@ -81,10 +81,9 @@ class UndecidedForce:
             self._age_s += dt
         else:
             self._age_s, self._grows_s = 0.0, 0.0
-        speed = float((np.abs(self._before) / self._velocity_limit).max())
         if 0.0 < self._age_s <= DECIDES_S:
-            self._decide(force, tested, speed)
-        elif self._grows_s == LIGHT_S and speed > SLOW_SHARE:
+            self._decide(force, tested, self._speed())
+        elif self._grows_s == LIGHT_S and self._speed() > SLOW_SHARE:
             self._grows_s = 0.0
         if self.bounded:
             self._bound *= exp(dt / self._growth(unit, unlike_body))
@@ -97,6 +96,10 @@ class UndecidedForce:
             self._grows_s = IMPACT_S
         elif self._grows_s != IMPACT_S:
             self._grows_s = LIGHT_S if speed < SLOW_SHARE and not tested else 0.0
+
+    def _speed(self) -> float:
+        """Largest velocity before the force, as a share of its limit."""
+        return float((np.abs(self._before) / self._velocity_limit).max())
 
     def _is_against(self, force: Array) -> bool:
         """Whether the force acts against the motion before it."""
