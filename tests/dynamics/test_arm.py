@@ -41,6 +41,13 @@ def test_inverse_dynamics_bias_and_mass_matrix_are_mujocos(arm: tuple[Robot, Arm
         assert np.allclose(dynamics.mass_matrix(q) @ a + dynamics.bias(q, v), effort, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("count", [1, 100])
+def test_accelerations_are_those_that_need_the_force(arm: tuple[Robot, ArmDynamics], count: int) -> None:
+    robot, dynamics = arm
+    q, v, a = (np.array(each) for each in zip(*_states(robot, count), strict=True))
+    np.testing.assert_allclose(dynamics.accelerations(q, v, dynamics.inverse_dynamics(q, v, a)), a, atol=TOLERANCE)
+
+
 def test_kinematics_are_mujocos(arm: tuple[Robot, ArmDynamics]) -> None:
     robot, dynamics = arm
     model = robot.mj_model

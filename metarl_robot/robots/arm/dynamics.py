@@ -73,7 +73,8 @@ class ArmDynamics(EuclideanPosition, Balanced):
     def accelerations(self, q: Array, v: Array, force: Array) -> Array:
         """Accelerations M⁻¹ (f - h) (N, n) under generalised forces f (N, n), at states (N, n)."""
         missing = force - self.inverse_dynamics(q, v, np.zeros_like(q))
-        return np.asarray(np.linalg.solve(self.momenta(q, v)[0], missing[:, :, None])[:, :, 0])
+        mass = self.momentum(q[0], v[0])[0] if len(q) == 1 else self.momenta(q, v)[0]  # one costs less alone
+        return np.asarray(np.linalg.solve(mass, missing[:, :, None])[:, :, 0])
 
     def momentum(self, q: Array, v: Array, payload: Array | None = None) -> tuple[Array, Array, Array]:
         """Mass matrix M (n, n), momentum p = M v (n,) and β (n,), with ṗ = τ + β + Δ.
