@@ -23,8 +23,7 @@ import argparse
 import json
 import os
 import sys
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Event
 from time import monotonic, sleep
 from typing import Any
@@ -59,7 +58,7 @@ _ANSWER_WITHIN_S = 1.0
 _TRY_EVERY_S = 0.02
 _PAIR_WITHIN_S = 0.04  # longest wait for a setpoint and a state of the same stamp
 _TAKE_EVERY_S = 0.002
-_PAST = 400  # latest pairs of a setpoint and a state: the path from which a late vehicle's error is measured
+_SERVE_EVERY_S = 0.5  # an executor of rclpy takes longer to look than all topics together
 _SILENT_S = 2.0  # without a state: gives a warning
 _FIELDS = ("time_s", "error_m", "estimates", "step_ms", "missed_deadlines", "status", "held")
 _STATUS = {code: status.value for status, code in STATUS_CODES.items()}
@@ -78,15 +77,20 @@ class Monitor(Node):
         self._polled = Polled()
         super().__init__(name)
         self.simulation, self.interface = simulation(robot), interface_of(robot, MessageOptions(ANY, ANY))
-        self._past: deque[tuple[Array, Array]] = deque(maxlen=_PAST)
+        self._error_m = self.simulation.error_meter()
+        self._paired_ns = 0
+        self._served_s = -_SERVE_EVERY_S
         self._reports = robot.reports
         self._states: dict[int, Array] = {}
         self._setpoint: tuple[int, Array] | None = None
         self._seen: dict[str, Any] = dict.fromkeys(_FIELDS)
         self._state_s: float | None = None
         self._refused: set[str] = set()
-        self.interface.watch(self, self._on_state)
-        self.create_subscription(self.interface.setpoint_type, topics.SETPOINT, self._on_setpoint, topics.STATE_IN)
+        setpoint = self.interface.setpoint_type
+        self._pair = (
+            self.create_subscription(setpoint, topics.SETPOINT, self._on_setpoint, topics.STATE_IN),
+            self.interface.watch(self, self._on_state),
+        )
         self.create_subscription(Float64MultiArray, topics.STEP, self._on_step, topics.STATE_IN)
         self.create_subscription(Float64MultiArray, topics.CONTEXT, self._on_context, topics.STATE_IN)
         self.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, topics.REPORT)
@@ -144,15 +148,21 @@ class Monitor(Node):
         self._states.clear()
         self._setpoint = None
         deadline = monotonic() + _PAIR_WITHIN_S
-        self._take()
+        self._take(self.subscriptions)
         while not self._paired() and monotonic() < deadline:
             sleep(_TAKE_EVERY_S)
-            self._take()
-        self._executor.spin_once(timeout_sec=0.0)  # answers of services
+            self._take(self._pair)
+        if monotonic() - self._served_s > _SERVE_EVERY_S:
+            self.serve()
         return dict(self._seen)
 
-    def _take(self) -> None:
-        for subscription in self.subscriptions:
+    def serve(self) -> None:
+        """Hand over an answer of a service, or answer a request for parameters; `look` does so now and then."""
+        self._served_s = monotonic()
+        self._executor.spin_once(timeout_sec=0.0)
+
+    def _take(self, subscriptions: Iterable[Subscription]) -> None:
+        for subscription in subscriptions:
             try:
                 take(subscription)
             except RCLError as error:
@@ -162,11 +172,11 @@ class Monitor(Node):
         """Whether state and setpoint have the same stamp; if so, measure the error."""
         if self._setpoint is None or self._setpoint[0] not in self._states:
             return False
-        self._past.append((self._setpoint[1], self._states[self._setpoint[0]]))
-        wanted, actual = (np.stack(row) for row in zip(*self._past, strict=True))
-        self.q_reference = wanted[-1]
-        error = self.simulation.positions(actual[-1:])[0] - self.simulation.reference_positions(wanted, actual)[-1]
-        self._seen["error_m"] = float(np.linalg.norm(error))
+        stamp_ns, self.q_reference = self._setpoint
+        if stamp_ns < self._paired_ns:  # a new run
+            self._error_m = self.simulation.error_meter()
+        self._paired_ns = stamp_ns
+        self._seen["error_m"] = self._error_m(self.q_reference, self._states[stamp_ns])
         return True
 
     def _on_state(self, stamp_ns: int, read: Callable[[], State]) -> None:

@@ -81,6 +81,8 @@ class Buttons:
                 self._asked.get_nowait()()
             except Empty:
                 break
+        if self._waiting:
+            self._node.serve()
         for entry in list(self._waiting):
             what, future, asked_s = entry
             if future.done():

@@ -65,6 +65,9 @@ class EuclideanSimulation:
     def reference_positions(self, q_reference: Array, q: Array) -> Array:
         return self.positions(q_reference)
 
+    def error_meter(self) -> Callable[[Array, Array], float]:
+        return lambda q_reference, q: float(np.linalg.norm(np.diff(self.positions(np.stack([q_reference, q])), axis=0)))
+
     def positions(self, q: Array) -> Array:
         """See metarl_robot.sim.kinds.Simulation."""
         raise NotImplementedError

@@ -193,6 +193,13 @@ class Simulation(Protocol):
         """
         ...
 
+    def error_meter(self) -> Callable[[Array, Array], float]:
+        """A function that gives the error [m] for a reference (nq,) and a position (nq,), called in order of time.
+
+        The error is the distance between the rows of `reference_positions` and `positions`, in constant time a call.
+        """
+        ...
+
     def measures(self, plant: Any, scenario: Scenario[Any], log: Log) -> Mapping[str, float | None]:
         """More numbers about a finished run of a plant, by name with unit."""
         ...

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from metarl_robot.sim.demo import Demo
 from metarl_robot.sim.demo_settings import DemoSettings
 from metarl_robot.sim.ground import suites
 from metarl_robot.sim.ground.course_edges import edge_margin, lap_times
-from metarl_robot.sim.ground.cross_track import nearest_on
+from metarl_robot.sim.ground.cross_track import CrossTrackError, nearest_on
 from metarl_robot.sim.ground.demo import ground_demo
 from metarl_robot.sim.ground.disturbances import GroundDisturbances
 from metarl_robot.sim.ground.plant import GroundPlant
@@ -66,6 +66,10 @@ class GroundSimulation:
             return self.positions(q_reference)
         places, _ = nearest_on(q_reference[:, :2], q[:, :2])
         return np.column_stack([places, np.zeros(len(q))])
+
+    def error_meter(self) -> Callable[[Array, Array], float]:
+        error = CrossTrackError()
+        return lambda q_reference, q: error(q_reference[:2], q[:2])
 
     def measures(self, plant: GroundPlant, scenario: Scenario[GroundTask], log: Log) -> Mapping[str, float | None]:
         """spins, progress_m_s and reference_m_s: mean speeds along the path of the vehicle and of the reference.

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,6 +61,9 @@ class QuadrotorSimulation:
 
     def reference_positions(self, q_reference: Array, q: Array) -> Array:
         return self.positions(q_reference)
+
+    def error_meter(self) -> Callable[[Array, Array], float]:
+        return lambda q_reference, q: float(np.linalg.norm(np.diff(self.positions(np.stack([q_reference, q])), axis=0)))
 
     def measures(self, plant: Any, scenario: Scenario[Any], log: Log) -> Mapping[str, float | None]:
         return {}
