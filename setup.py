@@ -248,7 +248,7 @@ setup(
         *folder("ros_nodes/executables", f"lib/{NAME}", "*"),
     ],
     entry_points={
-        "console_scripts": ["metarl = metarl_robot.cli.app:main"],
+        "console_scripts": ["metarl = metarl_robot.cli.entry:main"],
         "metarl_robot.kinds": [
             "arm = metarl_robot.robots.arm.description:Arm",
             "quadrotor = metarl_robot.robots.quadrotor.description:Quadrotor",

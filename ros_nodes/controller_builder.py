@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
+from metarl_robot.compile.compiler_process import CompilationStopped
 from metarl_robot.control.base import Controller
 from metarl_robot.control.factory import SIMULATION_ONLY, make_controller, node_controller_names
 from metarl_robot.core.errors import MetaRLError, UnknownNameError
@@ -31,7 +32,7 @@ class ControllerBuilder:
     def __init__(self, robot: Robot, name: str, config: BaseModel, checkpoint: Path | None) -> None:
         self.name, self.config = name, config
         self.controller: Controller | None = None
-        self.error: Exception | None = None
+        self.error: Exception | CompilationStopped | None = None
         self._arguments = (robot, name, config, checkpoint)
         self._thread = threading.Thread(target=self._build, name=f"build {name}", daemon=True)
         self._thread.start()
@@ -43,7 +44,7 @@ class ControllerBuilder:
     def _build(self) -> None:
         try:
             self.controller = ready_controller(*self._arguments)
-        except Exception as error:  # the present controller continues
+        except (Exception, CompilationStopped) as error:  # the present controller continues
             self.error = error
 
 

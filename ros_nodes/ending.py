@@ -4,7 +4,7 @@
 SIGINT, SIGTERM, SIGHUP or the end of the launcher (launcher_watch.py) ask a node to end. The gate first brings the
 robot to rest, and a simulated robot waits until the gate has ended, so all nodes may be asked at the same time. The
 other nodes end at once. A second SIGINT or SIGTERM ends any node at once. With `METARL_END_AT_ONCE`, as set by demos,
-benchmarks and tests of simulated robots, the first one does.
+benchmarks and tests of simulated robots, the first one does. Compilers that a node waits for are ended.
 
 An alarm of the kernel (alarm(2)) kills a process that was due to end and has not ended `CLOSE_WITHIN_S` later: the
 middleware's threads can block each other while it releases a node.
@@ -18,6 +18,7 @@ from time import monotonic
 from types import FrameType
 from typing import Protocol
 
+from metarl_robot.compile.compiler_process import stop_compilers
 from metarl_robot.ros_nodes.launcher_watch import AT_ONCE, watch_launcher
 
 REST_WITHIN_S = 90.0
@@ -75,3 +76,4 @@ class Ending:
         if not self.why:
             self._asked_s = monotonic()
             self.why = why
+            stop_compilers()

@@ -21,6 +21,7 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 from rclpy.timer import Timer
 
+from metarl_robot.compile.compiler_process import CompilationStopped, is_stopped
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.signals import State
 from metarl_robot.core.tables import NANOSECONDS
@@ -200,6 +201,8 @@ class ManagedNode(GuardedNode):
     def _transition(self, name: str, action: Callable[[], Any]) -> TransitionCallbackReturn:
         try:
             action()
+        except CompilationStopped:  # the process is to end
+            return TransitionCallbackReturn.FAILURE
         except MetaRLError as error:
             self.get_logger().error(f"cannot {name}: {error}")
             return TransitionCallbackReturn.FAILURE
@@ -216,7 +219,7 @@ class ManagedNode(GuardedNode):
         self._starter = None
         for step in (self.trigger_configure, self.trigger_activate):
             if step() is not TransitionCallbackReturn.SUCCESS:
-                self.failed = True
+                self.failed = not is_stopped()
                 return
 
     def _publish_diagnostics(self) -> None:

@@ -31,6 +31,7 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from metarl_robot.compile.compiler_process import CompilationStopped
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.ros_nodes.ending import Ending
 from metarl_robot.ros_nodes.guarded import GuardedNode, RCLError, described
@@ -71,6 +72,8 @@ def _live(make_node: Callable[[], Node], ending: Ending) -> int:
                 return spin(node, partial(_is_due, ending, node))
         finally:
             node.destroy_node()
+    except CompilationStopped:
+        return 0
     except MetaRLError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
     except Exception as error:

@@ -41,6 +41,7 @@ from metarl_robot.cli import (
 )
 from metarl_robot.cli.console import examples, forgive_encodings
 from metarl_robot.cli.failure import BAD_INPUT, DEFECT, exit_code_of, is_a_reader_gone, paragraph, report_defect, say
+from metarl_robot.cli.interruption import is_interrupted
 from metarl_robot.core.errors import MetaRLError, shortened
 
 _EPILOG = examples(
@@ -58,8 +59,10 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (MetaRLError, OSError, ImportError) as error:
-            if ctx.params.get("debug") or is_a_reader_gone(error):
+        except (MetaRLError, OSError, ImportError, SystemError) as error:
+            if isinstance(error, ImportError | SystemError) and is_interrupted():
+                raise KeyboardInterrupt from error
+            if isinstance(error, SystemError) or ctx.params.get("debug") or is_a_reader_gone(error):
                 raise
             text = paragraph(error)
             if text is None:
@@ -136,7 +139,7 @@ def _check_lengths(arguments: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Entry point of the `metarl` script."""
+    """Run the command of this process's arguments."""
     forgive_encodings()
     try:
         _check_lengths(sys.argv[1:])
@@ -146,7 +149,3 @@ def main() -> None:
             raise
         report_defect(error)
         raise SystemExit(DEFECT) from None
-
-
-if __name__ == "__main__":
-    main()

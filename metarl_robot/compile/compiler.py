@@ -13,11 +13,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 
 from metarl_robot.compile import code_cache
+from metarl_robot.compile.compiler_process import check_not_stopped, in_parallel, run_compiler
 
 _FLAGS = ("-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 """Tuned for this machine's processor.
@@ -41,7 +41,11 @@ def compiled(source: str, straight: bool = False, include: Path | None = None) -
         straight: the code is long and without loops: more optimisation would cost minutes and gain nothing.
         include: a further folder of headers. Its content is not part of the cache's key: let the source name its
             version.
+
+    Raises:
+        CompilationStopped: this process is to end, see compiler_process.py.
     """
+    check_not_stopped()
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
     if compiler is None:
         message = "no C compiler found (tried $CC, cc, gcc): same results, slower"
@@ -57,9 +61,8 @@ def compiled(source: str, straight: bool = False, include: Path | None = None) -
 
 
 def all_compiled(sources: Iterable[str], straight: bool = False) -> list[Path | None]:
-    """Compile several sources in parallel."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return list(pool.map(partial(compiled, straight=straight), sources))
+    """Compile several sources in parallel. Raises CompilationStopped, see compiler_process.py."""
+    return in_parallel(partial(compiled, straight=straight), sources)
 
 
 def _library(source: str, command: tuple[str, ...]) -> Path:
@@ -120,8 +123,7 @@ def _run(command: list[str]) -> None:
     if command[0] in _hanging:
         raise _CompilerError(f"{command[0]} hangs")
     try:
-        quiet = subprocess.DEVNULL
-        subprocess.run(command, check=True, stdin=quiet, capture_output=True, timeout=_TIMEOUT_S)
+        run_compiler(command, _TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         _hanging.add(command[0])
         raise _CompilerError(f"{command[0]} has not ended after {_TIMEOUT_S:g} s") from error

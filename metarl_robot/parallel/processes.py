@@ -10,6 +10,7 @@ from multiprocessing import get_context
 
 from metarl_robot.parallel.engine import Job, Result
 from metarl_robot.parallel.environment import environment
+from metarl_robot.parallel.interrupts import interrupt_workers, interruptible, interrupts_blocked, until_interrupted
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -26,10 +27,18 @@ class Processes:
                 yield index, do(job)
             return
         processes = min(self.jobs, len(work))
-        with environment(ONE_THREAD), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            waiting = {pool.submit(do, job): index for index, job in enumerate(work)}
+        context = get_context("spawn")
+        with (
+            environment(ONE_THREAD),
+            ProcessPoolExecutor(processes, mp_context=context, initializer=until_interrupted) as pool,
+        ):
+            with interrupts_blocked():
+                waiting = {pool.submit(interruptible, do, job): index for index, job in enumerate(work)}
             try:
                 for done in as_completed(waiting):
                     yield waiting[done], done.result()
+            except (KeyboardInterrupt, GeneratorExit):
+                interrupt_workers()
+                raise
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)

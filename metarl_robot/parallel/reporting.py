@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.parallel.environment import environment
+from metarl_robot.parallel.interrupts import ignoring_interrupts, interrupts_blocked
 from metarl_robot.parallel.processes import ONE_THREAD
 
 Job = TypeVar("Job")
@@ -58,7 +58,8 @@ def run_reporting(
         _named_failure(most),
     ):
         try:
-            made = [pool.submit(_work, do, job) for job in work]
+            with interrupts_blocked():
+                made = [pool.submit(_work, do, job) for job in work]
             left = set(made)
             while left:
                 ended, left = wait(left, timeout=_EVERY_S, return_when=FIRST_COMPLETED)
@@ -97,7 +98,7 @@ def _begin(reports: Any, stop: Any) -> None:
     """In a new process: where its work reports to."""
     global _channel
     _channel = reports, stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignoring_interrupts()
 
 
 def _work(do: Callable[[Any, Report], Any], job: Any) -> Any:

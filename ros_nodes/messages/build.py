@@ -18,9 +18,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
+from typing import IO
 
 from metarl_robot.compile.code_cache import private_folder
 from metarl_robot.compile.compiler import scratch_folder
+from metarl_robot.compile.compiler_process import check_not_stopped
 from metarl_robot.ros_nodes.messages.compile import check_compilers, compile_package
 from metarl_robot.ros_nodes.messages.generate import GENERATORS, generate
 from metarl_robot.ros_nodes.messages.package import (
@@ -33,6 +36,7 @@ from metarl_robot.ros_nodes.messages.package import (
 )
 from metarl_robot.ros_nodes.messages.prefixes import REMEDY, installed_prefixes, manifest_of, prefix_of
 
+_TRY_EVERY_S = 0.1  # while another process builds
 _RECIPE = "1"
 """Part of the key: changes when generate.py or compile.py build something else from the same definitions."""
 
@@ -126,5 +130,15 @@ def _build(
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        while not _is_locked(file):
+            check_not_stopped()
+            sleep(_TRY_EVERY_S)
         yield
+
+
+def _is_locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -16,11 +16,11 @@ import shutil
 import subprocess
 import sysconfig
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from metarl_robot.compile.compiler_process import in_parallel, run_compiler
 from metarl_robot.ros_nodes.messages.generate import DISPATCH, FAST_DDS, INTROSPECTION, PYTHON, C, Generated
 from metarl_robot.ros_nodes.messages.package import MessagePackage, MessagesError
 from metarl_robot.ros_nodes.messages.prefixes import include_folders
@@ -59,13 +59,13 @@ def compile_package(package: MessagePackage, code: Generated, tree: Path, prefix
 
     Raises:
         MessagesError: a compiler fails.
+        CompilationStopped: this process is to end.
     """
     (tree / "lib").mkdir()
     linker = _Linker(package, tree, prefixes)
     linker.library(C, code.libraries[C])
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        others = [name for name in code.libraries if name != C]
-        list(pool.map(lambda name: linker.library(name, code.libraries[name]), others))
+    others = [name for name in code.libraries if name != C]
+    in_parallel(lambda name: linker.library(name, code.libraries[name]), others)
     linker.extension(code.extension)
     libraries = [_file_name(package.name, name) for name in code.libraries]
     imports = "".join(f"import {name}  # noqa: F401\n" for name in package.needs)
@@ -120,7 +120,7 @@ class _Linker:
         command = [_compiler(suffix.removeprefix(".")) or "", *_FLAGS, *more, *self._includes, *files, "-o"]
         command += [str(target), *paths, *searched, *(f"-l{name}" for name in present)]
         try:
-            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S)
+            run_compiler(command, _TIMEOUT_S)
         except subprocess.CalledProcessError as error:
             said = error.stderr.decode(errors="replace").splitlines()
             told = next((line for line in said if "error" in line), said[0] if said else "no message")

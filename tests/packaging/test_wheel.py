@@ -48,7 +48,7 @@ def test_only_metarl_is_put_on_path(wheel: Path) -> None:
     entry_points.read_string(
         archive.read(next(n for n in archive.namelist() if n.endswith("entry_points.txt"))).decode()
     )
-    assert dict(entry_points["console_scripts"]) == {"metarl": "metarl_robot.cli.app:main"}
+    assert dict(entry_points["console_scripts"]) == {"metarl": "metarl_robot.cli.entry:main"}
     assert dict(entry_points["metarl_robot.kinds"]) == dict(BUILT_IN)
     assert set(entry_points.sections()) == {"console_scripts", "metarl_robot.kinds", "metarl_robot.task_families"}
     assert not any(".data/scripts/" in name for name in archive.namelist())
