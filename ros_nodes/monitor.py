@@ -57,7 +57,7 @@ _SCORED = (topics.TRUTH, topics.SETPOINT, topics.STEP, topics.CONTEXT)
 _ANSWER_WITHIN_S = 1.0
 _TRY_EVERY_S = 0.02
 _PAIR_WITHIN_S = 0.04  # longest wait for a setpoint and a state of the same stamp
-_TAKE_EVERY_S = 0.002
+_TAKE_EVERY_S = 0.004
 _SERVE_EVERY_S = 0.5  # an executor of rclpy takes longer to look than all topics together
 _SILENT_S = 2.0  # without a state: gives a warning
 _FIELDS = ("time_s", "error_m", "estimates", "step_ms", "missed_deadlines", "status", "held")
@@ -87,10 +87,8 @@ class Monitor(Node):
         self._state_s: float | None = None
         self._refused: set[str] = set()
         setpoint = self.interface.setpoint_type
-        self._pair = (
-            self.create_subscription(setpoint, topics.SETPOINT, self._on_setpoint, topics.STATE_IN),
-            self.interface.watch(self, self._on_state),
-        )
+        self._setpoints = (self.create_subscription(setpoint, topics.SETPOINT, self._on_setpoint, topics.STATE_IN),)
+        self.interface.watch(self, self._on_state)
         self.create_subscription(Float64MultiArray, topics.STEP, self._on_step, topics.STATE_IN)
         self.create_subscription(Float64MultiArray, topics.CONTEXT, self._on_context, topics.STATE_IN)
         self.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, topics.REPORT)
@@ -151,7 +149,7 @@ class Monitor(Node):
         self._take(self.subscriptions)
         while not self._paired() and monotonic() < deadline:
             sleep(_TAKE_EVERY_S)
-            self._take(self._pair)
+            self._take(self._setpoints if self._awaits_setpoint() else self.subscriptions)
         if monotonic() - self._served_s > _SERVE_EVERY_S:
             self.serve()
         return dict(self._seen)
@@ -167,6 +165,10 @@ class Monitor(Node):
                 take(subscription)
             except RCLError as error:
                 self._refuse(subscription.topic_name, error)
+
+    def _awaits_setpoint(self) -> bool:
+        """Whether there is a state of which the setpoint may still come."""
+        return bool(self._states) and (self._setpoint is None or self._setpoint[0] < max(self._states))
 
     def _paired(self) -> bool:
         """Whether state and setpoint have the same stamp; if so, measure the error."""

@@ -12,8 +12,8 @@ from metarl_robot.view.charts import Charts
 from metarl_robot.view.moment import Moment
 from metarl_robot.view.robot_scene import RobotScene
 
-DRAW_EVERY_S = 0.2
-"""Period of the plots; the 3-D view follows every moment."""
+DRAW_EVERY_S = 0.4
+"""Period of the plots and of the text; the 3-D view follows every moment."""
 
 
 def serve(host: str, port: int) -> viser.ViserServer:

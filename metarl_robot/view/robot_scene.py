@@ -9,16 +9,18 @@ from typing import Any
 import mujoco
 import numpy as np
 import viser
-from mjviser import ViserMujocoScene
 from numpy.typing import NDArray
 
 from metarl_robot.core.robot import Robot
 from metarl_robot.sim.appearance import paint
+from metarl_robot.view.links import Links
 from metarl_robot.view.moment import FORCE_SCALE_M_N, Moment
 
 Array = NDArray[np.float64]
 
 _TRAIL = 150  # points
+_TRAIL_EVERY = 2  # moments: only the newest end of a trail changes
+_LEAST_GROWTH = 0.02  # of the payload's ball
 _ACTUAL, _REFERENCE, _PLAN = (220, 60, 40), (30, 150, 110), (60, 110, 230)
 _FORCE, _CARRIED = (230, 30, 120), (242, 158, 33)
 _GRID: Any = {"cell_color": (45, 45, 45), "section_color": (65, 65, 65), "fade_distance": 15.0}
@@ -38,8 +40,7 @@ class RobotScene:
         paint(spec)
         self._model = spec.compile()
         self._data = mujoco.MjData(self._model)
-        self._links = ViserMujocoScene(server, self._model, num_envs=1)
-        self._links.camera_tracking_enabled = False
+        self._links = Links(server, self._model)
         size = float(self._model.stat.extent)
         thick = 0.004 * size
         self._past: tuple[deque[Array], deque[Array]] = deque(maxlen=_TRAIL), deque(maxlen=_TRAIL)
@@ -49,6 +50,7 @@ class RobotScene:
         self._plan = _line(scene, "/plan", _PLAN, 2.0 * thick)
         self._target = scene.add_icosphere("/target", radius=0.015 * size, color=_REFERENCE, visible=False)
         self._carried = scene.add_icosphere("/carried", radius=1.0, color=_CARRIED, opacity=0.6, visible=False)
+        self._radius, self._shown = 1.0, 0
         self._force = scene.add_arrows("/force", np.zeros((1, 2, 3)), _FORCE, visible=False, **_HEAD)
         _look_from(server, size)
         self.pose(robot.home)
@@ -57,7 +59,7 @@ class RobotScene:
         """Move the links to q (nq,)."""
         self._data.qpos[:] = q
         mujoco.mj_kinematics(self._model, self._data)
-        self._links.update_from_mjdata(self._data)
+        self._links.show(self._data)
 
     def show(self, moment: Moment) -> None:
         """Draw a moment; the trails grow by a point."""
@@ -67,7 +69,9 @@ class RobotScene:
         ):
             if point is not None:
                 past.append(point)
-                _draw(trail, np.array(past))
+                if self._shown % _TRAIL_EVERY == 0:
+                    _draw(trail, np.array(past))
+        self._shown += 1
         _draw(self._plan, moment.plan_m)
         _place(self._target, moment.position_reference_m)
         self._show_force(moment)
@@ -89,8 +93,10 @@ class RobotScene:
         """A ball of the estimated mass."""
         radius = moment.carried_radius_m
         self._carried.visible = radius > 0.0
-        self._carried.scale = max(radius, 1e-4)
-        self._carried.position = moment.position_m
+        if self._carried.visible:
+            self._carried.position = moment.position_m
+            if abs(radius - self._radius) > _LEAST_GROWTH * radius:
+                self._carried.scale = self._radius = radius
 
 
 def _line(scene: Any, name: str, colour: tuple[int, int, int], thickness: float) -> Any:
