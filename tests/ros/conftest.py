@@ -213,9 +213,31 @@ Starter = Callable[..., Session]
 
 
 @pytest.fixture(scope="module")
-def start() -> Iterator[Starter]:
-    """Starts a launch file in a ROS domain of its own; everything is stopped when the module is done, or by `stop`."""
-    sessions: list[Session] = []
+def sessions() -> Iterator[list[Session]]:
+    """Everything that was started, by a fixture of the module or by the present test; stopped afterwards."""
+    started: list[Session] = []
+    yield started
+    _stop(started)
+
+
+@pytest.fixture(autouse=True)
+def ends_what_it_started(sessions: list[Session]) -> Iterator[None]:
+    """A test that failed would otherwise leave nodes to its next attempt, and to the tests after it."""
+    shared = len(sessions)
+    yield
+    _stop(sessions[shared:])
+    del sessions[shared:]
+
+
+def _stop(sessions: list[Session]) -> None:
+    for session in sessions:
+        session.launch.stop()
+        session.probe.close()
+
+
+@pytest.fixture(scope="module")
+def start(sessions: list[Session]) -> Starter:
+    """Starts a launch file in a ROS domain of its own."""
 
     def start(file: str | Path = "arm", **arguments: str) -> Session:
         domain = free_domain()
@@ -236,10 +258,7 @@ def start() -> Iterator[Starter]:
         launch.start()  # after the probe, which is to miss nothing
         return sessions[-1]
 
-    yield start
-    for session in sessions:
-        session.launch.stop()
-        session.probe.close()
+    return start
 
 
 @pytest.fixture
