@@ -75,12 +75,6 @@ def external_of(adapter: Adapter) -> ExternalForce | None:
     return found
 
 
-def velocity_std_of(adapter: Adapter) -> Array | float:
-    """Standard deviation (n,) of the velocity in `estimate` (an adapter's property `velocity_std`); else infinite."""
-    found: Array | float = getattr(adapter, "velocity_std", np.inf)
-    return found
-
-
 def skip_start(adapter: Adapter) -> None:
     """Make an adapter use its estimate at once instead of passing to it slowly (FilterTuning.start_s)."""
     skip = getattr(adapter, "skip_start", None)

@@ -129,11 +129,6 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         return self.inner.evaluate(xi) - self._withheld
 
     @property
-    def velocity_std(self) -> Array | float:
-        """See base.velocity_std_of; infinite while a model is held, because its friction is not corrected then."""
-        return np.inf if self.external_wrench else self.inner.velocity_std
-
-    @property
     def external(self) -> ExternalForce:
         """The external force, accurate to some newtons at a hand and a few tens of milliseconds late."""
         contact = self._contact

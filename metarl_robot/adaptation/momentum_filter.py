@@ -310,11 +310,6 @@ class MomentumFilter:
         return State(self.belief.position.copy(), self.belief.mean[self._v].copy(), measured.specific_force)
 
     @property
-    def velocity_std(self) -> Array:
-        """Standard deviation (n,) of the estimated velocity."""
-        return np.sqrt(np.maximum(self.belief.covariance.diagonal()[self._v], 0.0))
-
-    @property
     def velocities_measured(self) -> bool:
         """Whether measured velocities are more than differences of the positions."""
         return not self._noise.differences

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from metarl_robot.adaptation.base import Adapter, external_of, skip_start, velocity_std_of
+from metarl_robot.adaptation.base import Adapter, external_of, skip_start
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.joint_stops import STOP_WITHIN
 from metarl_robot.control.effort_limits import EffortLimiter
@@ -56,8 +56,6 @@ FOLLOWING_SHARE, HOLDING_SHARE = 0.5, 0.4
 """Largest bandwidth of the feedback [rad/s], times the period of the states: in motion, and below SLOWEST_HZ."""
 NEAR_LIMIT = 0.98
 """From this share of an effort limit on in a plan, it is tested whether the reference can be held."""
-NOISE_SIGMAS = 2.0
-"""A deviation from the reference's velocity is no motion below this number of the estimate's standard deviations."""
 NOT_HELD = "the efforts cannot hold the reference, which is displaced"
 
 AdapterAt = Callable[[Robot], tuple[Adapter, str]]
@@ -351,20 +349,14 @@ class ArmMPC:
         q, v = target.q + position_error, target.v + velocity_error
         a = target.a.copy()
         a[:-1] += inputs
-        return _Knots(q, v, a, self.effort(q, v, a, self._intended(q, target.v + self._motion(velocity_error), a)))
+        return _Knots(q, v, a, self.effort(q, v, a, self._intended(q, target.v, a)))
 
-    def _motion(self, velocity_error: Array) -> Array:
-        """The part (N + 1, n) of a plan's deviation from the reference's velocity that is not noise of the estimate.
+    def _intended(self, q: Array, v_target: Array, a: Array) -> Xi:
+        """Points of a plan at which the residual is evaluated, at the intended velocity.
 
-        Where an arm returns from a displacement, friction acts against that motion, also if the reference is at rest.
-        Noise would be fed back through the steep slope of friction around zero.
+        Friction compensated at the measured velocity would feed its noise back through the steep slope around zero.
         """
-        noise = NOISE_SIGMAS * velocity_std_of(self.adapter)
-        return np.asarray(velocity_error - np.minimum(np.maximum(velocity_error, -noise), noise))
-
-    def _intended(self, q: Array, v: Array, a: Array) -> Xi:
-        """Points of a plan at which the residual is evaluated, at the intended velocity."""
-        return Xi(q, v, a, self._idle[0], self._idle)
+        return Xi(q, v_target, a, self._idle[0], self._idle)
 
     def effort(self, q: Array, v: Array, a: Array, xi: Xi) -> Array:
         """Torque τ (N + 1, n) of a plan, with the residual evaluated at ξ."""
