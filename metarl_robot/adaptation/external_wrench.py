@@ -136,6 +136,14 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
             return ExternalForce(contact.contact, self.inner.observed_beyond(contact.model))
         return contact.external
 
+    def continue_from(self, earlier: ExternalWrenchGuard) -> None:
+        """See MomentumFilter."""
+        inner, spare = self.inner, self._spare
+        vars(self).update(vars(earlier))
+        self.inner, self._spare = inner, spare
+        inner.continue_from(earlier.inner)
+        spare.continue_from(earlier._spare)
+
     def update(self, state: State, effort: Array, dt: float) -> Context:
         self.advance(state, effort, dt)
         return self.inner.context

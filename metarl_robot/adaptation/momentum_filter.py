@@ -98,6 +98,7 @@ class MomentumFilter:
         self._controlled = ControlledContext(self._tuning.start_s)
         self._use(self._features, self._prior)
         self._started, self._missed = False, MissedForce(self._n, self._tuning.missed_force_bandwidth_rad_s)
+        self._interrupted = False
         self._restarts, self._unexplained = Restarts(), UnexplainedForce(self._tuning.usual_force)
         self._earlier_std = self._tuning.earlier_effort_std
         self._remember(np.zeros(self._dynamics.nu))
@@ -337,16 +338,34 @@ class MomentumFilter:
                 self._keep_plausible(state, effort, dt)
             except np.linalg.LinAlgError:  # a covariance that is not positive definite
                 self._start_over(state, effort)
-            self._efforts.update(effort, dt)
-            if self._is_gap(dt):
-                self._efforts.forget(self._tuning.earlier_effort_std)
+            self._record(effort, dt)
         else:
-            self._started = True
+            self._started, self._interrupted = True, False
             self._remember(effort)
             self._start(state)
         self._give_control(state, effort)
         if not self._test.alive:  # else the force is that of the change
             self._unexplained.measure(self.observed, dt)
+
+    def continue_from(self, earlier: MomentumFilter) -> None:
+        """Start from what a filter for another period of the states has learned: its model, or the force of another.
+
+        The time until the next sample is a gap. earlier: may be this filter itself, which had no samples for a while.
+        """
+        if earlier is self:
+            self._interrupted = True
+            return
+        self.reset()
+        self.skip_start()
+        if not earlier._started:
+            return
+        self._machine.moved_as(earlier._machine)
+        if self._features.names != earlier._features.names or earlier.restarting:
+            self.belief.mean[self._d] = earlier.observed + earlier._latest_design() @ earlier._context
+            return
+        self._settle(earlier.unfamiliar)
+        self._remember(earlier._efforts.history.last_two[0])
+        self.belief, self._started, self._interrupted = earlier.belief.copy(), True, True
 
     def skip_start(self) -> None:
         """Give control the whole estimate from now on: the filter learns beside another controller."""
@@ -360,7 +379,7 @@ class MomentumFilter:
         self._locate(state)
         self._missed.force = np.zeros(self._n) if missed is None else missed
         self._consider([])
-        self._efforts.update(effort, dt)
+        self._record(effort, dt)
         self._give_control(state, effort)
 
     def remove(self, model: Belief, state: State, effort: Array, dt: float) -> None:
@@ -444,7 +463,13 @@ class MomentumFilter:
             self._acceleration.keep(dt)
 
     def _is_gap(self, dt: float) -> bool:
-        return dt > max(LONGEST_INTERVAL_S, LONGEST_PERIODS * self._tuning.period_s)
+        return self._interrupted or dt > max(LONGEST_INTERVAL_S, LONGEST_PERIODS * self._tuning.period_s)
+
+    def _record(self, effort: Array, dt: float) -> None:
+        self._efforts.update(effort, dt)
+        if self._is_gap(dt):
+            self._efforts.forget(self._tuning.earlier_effort_std)
+        self._interrupted = False
 
     def _sample(self, state: State, effort: Array, dt: float) -> Sample:
         """The sample with the present noise levels, which also go to the algebra."""

@@ -49,6 +49,8 @@ class StateRate:
         if usual or len(self._intervals) < FEWEST:
             return False
         measured_s = self._urgent_s() or self._measured_s()
+        if measured_s < CHANGED * self._own_s:
+            measured_s = self._own_s
         if 1.0 / CHANGED < measured_s / self.period_s < CHANGED:
             return False
         self.period_s = measured_s

@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from metarl_robot.adaptation.base import Adapter, external_of, skip_start
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.joint_stops import STOP_WITHIN
+from metarl_robot.adaptation.last_learned import LastLearned
 from metarl_robot.control.effort_limits import EffortLimiter
 from metarl_robot.control.leaps import without_leaps
 from metarl_robot.control.state_rate import StateRate
@@ -111,7 +112,7 @@ class ArmMPC:
     def __init__(self, robot: Robot, dynamics: ArmDynamics, adapter_at: AdapterAt, config: MPCConfig) -> None:
         self._robot, self._dynamics, self._config = robot, dynamics, config
         self._adapter_at, self._own = adapter_at, adapter_at(robot)
-        self._rate = StateRate(robot.control_period_s)
+        self._rate, self._context = StateRate(robot.control_period_s), EMPTY_CONTEXT
         self._tune()
         self._limiter = EffortLimiter(robot)
         velocity = (1.0 - config.limit_margin) * robot.velocity_limit
@@ -121,8 +122,11 @@ class ArmMPC:
         self._governor = ReferenceGovernor(robot, self._lower[2], self._upper[2], self._holding, self._holding_slopes)
         self.reset()
 
-    def _tune(self, measured: State | None = None) -> None:
-        """Tune to the period of the states, which changed at the state `measured`; None: the robot's own period."""
+    def _tune(self, time: float = 0.0, measured: State | None = None) -> None:
+        """Tune to the period of the states, which changed at the state `measured`; None: the robot's own period.
+
+        What was learned is kept.
+        """
         config, period_s = self._config, self._rate.period_s
         followed = period_s * SLOWEST_HZ <= 1.0
         bandwidth = min(config.bandwidth_rad_s, (FOLLOWING_SHARE if followed else HOLDING_SHARE) / period_s)
@@ -139,8 +143,7 @@ class ArmMPC:
         self.adapter, words = self._own if own else self._adapter_at(self._robot.at_period(period_s))
         self._slow = self._words(words)
         if measured is not None:
-            self.adapter.reset()
-            self._context: Context = EMPTY_CONTEXT
+            self.adapter = self._learned.passed_to(self.adapter, time)
 
     def _words(self, why: str) -> str:
         """Words for states that are too slow; empty if they are not."""
@@ -159,6 +162,7 @@ class ArmMPC:
         self._limiter.reset()
         self._context = EMPTY_CONTEXT
         self._last_time: float | None = None
+        self._learned = LastLearned(self.adapter)
         self._acted: Array | None = None
         self._last_state = State(self._robot.home, np.zeros(self._robot.dof))
         self._issued = deque([(-np.inf, np.zeros(self._robot.dof))], maxlen=REMEMBERED)
@@ -170,7 +174,7 @@ class ArmMPC:
             return self.fallback(time, "state is not finite")
         self._limiter.at(time)
         if self._rate.changed(time):
-            self._tune(state)
+            self._tune(time, state)
         reference = reference if self._hold is None else self._hold
         self._adapt(time, state)
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
@@ -245,6 +249,7 @@ class ArmMPC:
         last_time, self._last_time, self._last_state = self._last_time, time, state
         if last_time is not None and acted is not None and time > last_time:
             self._context = self.adapter.update(state, acted, time - last_time)
+            self._learned.updated(self.adapter, self._context, time)
 
     def _holdable(self, q: Array, target: Setpoints) -> Setpoints:
         """The reference; where the efforts of the last plan are at their limits, the nearest that they can hold."""

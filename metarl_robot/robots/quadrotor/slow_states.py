@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.last_learned import LastLearned
 from metarl_robot.adaptation.stream.command_history import LONGEST_LATENCY
 from metarl_robot.adaptation.wrapped import WrappedAdapter
 from metarl_robot.control.state_rate import StateRate
@@ -76,6 +77,7 @@ class AtStateRate(WrappedAdapter[Adapter]):
     def _forget(self) -> None:
         self._problem = ""
         self._rate, self._time_s = StateRate(self._robot.control_period_s), 0.0
+        self._learned = LastLearned(self._own)
         self._rate.changed(0.0)
 
     def problem(self) -> str:
@@ -96,12 +98,14 @@ class AtStateRate(WrappedAdapter[Adapter]):
         self._time_s += dt
         if self._rate.changed(self._time_s):
             self._follow(self._rate.period_s)
-        return self.inner.update(state, effort, dt)
+        context = self.inner.update(state, effort, dt)
+        self._learned.updated(self.inner, context, self._time_s)
+        return context
 
     def _follow(self, period_s: float) -> None:
         if period_s == self._robot.control_period_s:
-            self.inner, why = self._own, ""
+            adapter, why = self._own, ""
         else:
-            self.inner, why = self._adapters.at(self._robot.at_period(period_s))
-        self.inner.reset()
+            adapter, why = self._adapters.at(self._robot.at_period(period_s))
+        self.inner = self._learned.passed_to(adapter, self._time_s)
         self._problem = f"states come at {1.0 / period_s:.0f} Hz: {why}; raise the driver's rate" if why else ""
