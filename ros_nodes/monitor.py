@@ -4,11 +4,12 @@
     python -m metarl_robot.ros_nodes.monitor --robot panda --hz 10
 
     {"time_s": 5.2, "error_m": 0.0004, "estimates": {"payload mass": [1.1, 0.2, "kg"]}, "step_ms": 0.8,
-     "missed_deadlines": 0, "status": "solved", "held": ""}
+     "missed_deadlines": 0, "status": "solved", "held": "", "stopped": ""}
 
 time_s: stamp of the state. error_m: distance between the tracked point and its reference, both at that stamp.
 estimates: mean, standard deviation and unit of the scored quantities of the kind's reports. held: the reason that the
-gate holds the robot until it is re-armed; else empty. Values that were not published yet are null. With
+gate holds the robot until it is re-armed; else empty. stopped: the reason of the last stop by the gate after the first
+second of the run, also of a short one; else empty. Values that were not published yet are null. With
 --arm-when-recorded, the monitor waits until a recorder has subscribed and then re-arms the gate (started with
 arm_at_start: false), so that the recording holds every step.
 
@@ -60,7 +61,8 @@ _PAIR_WITHIN_S = 0.04  # longest wait for a setpoint and a state of the same sta
 _TAKE_EVERY_S = 0.004
 _SERVE_EVERY_S = 0.5  # an executor of rclpy takes longer to look than all topics together
 _SILENT_S = 2.0  # without a state: gives a warning
-_FIELDS = ("time_s", "error_m", "estimates", "step_ms", "missed_deadlines", "status", "held")
+_FIELDS = ("time_s", "error_m", "estimates", "step_ms", "missed_deadlines", "status", "held", "stopped")
+_STARTED_S = 1.0
 _STATUS = {code: status.value for status, code in STATUS_CODES.items()}
 
 
@@ -92,7 +94,7 @@ class Monitor(Node):
         self.create_subscription(Float64MultiArray, topics.STEP, self._on_step, topics.STATE_IN)
         self.create_subscription(Float64MultiArray, topics.CONTEXT, self._on_context, topics.STATE_IN)
         self.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, topics.REPORT)
-        self.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate, topics.LATCHED)
+        self.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate, topics.EVENTS)
         self._rearm = self.create_client(Trigger, "gate/rearm")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
@@ -207,6 +209,8 @@ class Monitor(Node):
         values = {pair.key: pair.value for pair in message.values}
         held = values.get("latched") == "True" and values.get("state") != "waiting"
         self._seen["held"] = message.message if held else ""
+        if values.get("state") not in ("passing", "waiting") and (self._seen["time_s"] or 0.0) > _STARTED_S:
+            self._seen["stopped"] = message.message
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         mine = self.get_namespace().strip("/")

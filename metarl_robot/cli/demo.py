@@ -179,7 +179,7 @@ def _run_all(plan: _Plan, lockstep: bool) -> str:
 def _run(plan: _Plan, controller: str, lockstep: bool) -> None:
     from metarl_robot.cli.demo_task import write_conditions
     from metarl_robot.cli.live import live_view
-    from metarl_robot.cli.node_run import RunFiles, run_nodes
+    from metarl_robot.cli.node_run import HeldError, RunFiles, run_nodes
 
     arguments = {
         "robot": plan.robot_name,
@@ -193,7 +193,9 @@ def _run(plan: _Plan, controller: str, lockstep: bool) -> None:
     files = RunFiles(plan.folder / controller, plan.folder / f"{controller}.log")
     changes = [(change.time_s, change.what) for change in plan.task.changes]
     with live_view(f"{plan.robot.name}, {controller}", plan.duration_s, changes) as view:
-        run_nodes(plan.task.launch, files, arguments, plan.robot_name, plan.duration_s, view.show)
+        stop = run_nodes(plan.task.launch, files, arguments, plan.robot_name, plan.duration_s, view.show)
+    if stop and not lockstep:
+        raise HeldError(stop)
 
 
 def _conclude(plan: _Plan, mode: str, json: bool) -> None:

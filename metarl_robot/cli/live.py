@@ -31,7 +31,8 @@ class Sample:
 
     time_s: time of the run. error_m: distance of the robot from its reference. estimates: mean, standard deviation and
     unit of quantities, by name. step_ms: duration of the last controller step. missed_deadlines: count so far. status:
-    of the controller. held: why the gate holds the robot; empty while it does not.
+    of the controller. held: why the gate holds the robot; empty while it does not. stopped: why it last stopped it
+    after the first second; empty if it has not.
     """
 
     time_s: float
@@ -41,6 +42,7 @@ class Sample:
     missed_deadlines: int | None = None
     status: str | None = None
     held: str | None = None
+    stopped: str | None = None
 
 
 class View(Protocol):

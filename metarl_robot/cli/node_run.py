@@ -60,8 +60,10 @@ def run_nodes(
     robot: str,
     duration_s: float,
     show: Callable[[Sample], None],
-) -> None:
+) -> str:
     """Launch the nodes, monitor them, and stop when the run's clock reaches `duration_s`.
+
+    Returns the time and reason of the gate's last short stop of the robot; empty without one.
 
     Arguments:
         launch_file: name or path.
@@ -93,7 +95,7 @@ def run_nodes(
 
         launch = Launch(launch_file, {**arguments, **recording}, listen, environment)
         with launch, _monitor(robot, environment, log) as (monitor, lines):
-            _follow(launch, monitor, lines, duration_s, show, said)
+            return _follow(launch, monitor, lines, duration_s, show, said)
 
 
 def free_domain() -> int:
@@ -127,9 +129,9 @@ def _follow(
     duration_s: float,
     show: Callable[[Sample], None],
     said: deque[str],
-) -> None:
-    """Show samples until the run's clock reaches duration_s."""
-    reached_s, moved_at = 0.0, monotonic()
+) -> str:
+    """Show samples until the run's clock reaches duration_s; returns the gate's last stop."""
+    reached_s, moved_at, stop, stopped = 0.0, monotonic(), "", None
     while reached_s < duration_s:
         launch.poll()
         dead = [process.name for process in launch.processes if process.returncode is not None]
@@ -145,9 +147,13 @@ def _follow(
             continue
         if seen["held"]:
             raise HeldError(f"the gate holds the robot at {reached_s:.1f} s: {seen['held']}")
+        if seen["stopped"] and seen["stopped"] != stopped:
+            stopped = seen["stopped"]
+            stop = f"the gate stopped the robot at {reached_s:.1f} s: {stopped}"
         if seen["time_s"] is not None and seen["time_s"] > reached_s:
             reached_s, moved_at = seen["time_s"], monotonic()
             show(Sample(**seen))
+    return stop
 
 
 @contextmanager
