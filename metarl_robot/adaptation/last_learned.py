@@ -64,9 +64,9 @@ class LastLearned:
         known = self._time_s >= self._first_s + LEAST_S and time_s <= self._time_s + OUTAGE_S
         if known and isinstance(adapter, NoAdaptation):
             return KeptModel(self._last, self._context)
-        go_on = getattr(adapter, "continue_from", None)
-        if known and go_on is not None and hasattr(self._last, "continue_from"):
-            go_on(self._last)
+        go_on = getattr(type(adapter), "continue_from", None)
+        if known and go_on is not None and hasattr(type(self._last), "continue_from"):
+            go_on(adapter, self._last)
         else:
             self._forget()
             adapter.reset()

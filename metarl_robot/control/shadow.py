@@ -30,6 +30,7 @@ from metarl_robot.core.robot import Robot, named
 from metarl_robot.core.signals import Context, State
 from metarl_robot.dynamics.protocols import Dynamics
 from metarl_robot.safety.input_validation import MAX_STEP_S
+from metarl_robot.safety.sample_check import OUTAGE_S
 
 Array = NDArray[np.float64]
 
@@ -66,6 +67,11 @@ class PredictingAdapter(WrappedAdapter[Adapter]):
         self._before: State | None = None
         self._past: deque[Array] = deque(maxlen=2)
         self._scores: deque[tuple[float, float]] = deque(maxlen=round(SCORED_S / WINDOW_S))
+        self._begin()
+
+    def miss(self) -> None:
+        """States are missing until the next sample: predict nothing there."""
+        self._before = None
         self._begin()
 
     def _begin(self) -> None:
@@ -114,7 +120,8 @@ class PredictingAdapter(WrappedAdapter[Adapter]):
 class Shadow:
     """Learns beside another controller; see the module's docstring.
 
-    restarts: number of times that it began again: after a pause, on a new time base, at another rate of the states.
+    restarts: number of times that it began again: after a pause beyond OUTAGE_S, on a new time base, at another rate of
+        the states.
 
     Arguments:
         robot: the robot.
@@ -170,19 +177,22 @@ class Shadow:
             None if the state is only averaged, or is the first after a pause.
         """
         since_s, self._seen_s = time_s - self._seen_s, time_s
-        if self._taken_s is None or not 0.0 < since_s <= MAX_STEP_S:
+        if self._taken_s is None or not 0.0 < since_s <= OUTAGE_S:
             self._first(time_s, state, effort)
+            return None
+        if since_s > MAX_STEP_S:
+            self._adapter.miss()
+            self._take(time_s, state, effort)
             return None
         self._impulse += since_s * effort
         if time_s - self._taken_s + 0.5 * since_s < self._robot.control_period_s - 1e-9:
             return None  # the next state is nearer to one control period
         effort = self._impulse / (time_s - self._taken_s)
-        self._taken_s, self._impulse = time_s, np.zeros(self._robot.nu)
         if self._rate.changed(time_s):
             self._learner = self._built(self._robot.at_period(self._rate.period_s))
             self._first(time_s, state, effort)
             return None
-        context = self._learner.learn(time_s, state, effort)
+        context = self._take(time_s, state, effort)
         latest = self._adapter.latest
         fresh = None if latest is self._reported else latest
         self._reported = latest
@@ -191,5 +201,9 @@ class Shadow:
     def _first(self, time_s: float, state: State, effort: Array) -> None:
         if self._taken_s is not None:
             self.restart()
-        self._taken_s = self._seen_s = time_s
-        self._learner.learn(time_s, state, effort)
+        self._seen_s = time_s
+        self._take(time_s, state, effort)
+
+    def _take(self, time_s: float, state: State, effort: Array) -> Context:
+        self._taken_s, self._impulse = time_s, np.zeros(self._robot.nu)
+        return self._learner.learn(time_s, state, effort)

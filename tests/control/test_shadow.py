@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,22 @@ def test_after_a_pause_it_begins_again() -> None:
     assert shadow.restarts == 0 and shadow.error_ratio is not None
     assert driven(shadow, ARM, 200.0, 0.05)  # its time begins at zero again
     assert shadow.restarts == 1 and shadow.error_ratio is None
+
+
+@pytest.mark.parametrize(("pause_s", "kept"), [(0.2, True), (0.5, True), (2.5, False)])
+def test_what_was_learned_is_kept_over_a_short_pause(pause_s: float, kept: bool) -> None:
+    shadow, payload = Shadow(ARM, learner()), replace(nominal_task(ARM), payload=Payload(MASS_KG))
+    plant, dynamics, period_s = ArmPlant(ARM, payload), ArmDynamics(ARM), ARM.control_period_s
+    state, effort, observed = plant.measure(), np.zeros(ARM.dof), []
+    for k in range(round((3.0 + pause_s + 0.1) / period_s)):
+        if not 3.0 <= k * period_s < 3.0 + pause_s:
+            observed.append(shadow.observe(k * period_s, state, effort))
+        wanted = ARM.home + 0.6 * np.sin(np.array([2.0, 3.0]) * k * period_s)
+        effort = dynamics.bias(state.q, state.v) + 40.0 * (wanted - state.q) - 4.0 * state.v
+        state = plant.step(effort, period_s)
+    assert observed[-1] is not None and found(observed[-1])
+    assert shadow.restarts == (0 if kept else 1)
+    assert not kept or (shadow.error_ratio is not None and shadow.error_ratio < 0.3)
 
 
 def test_a_controller_that_learns_nothing_is_refused() -> None:
