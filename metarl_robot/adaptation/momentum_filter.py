@@ -359,11 +359,11 @@ class MomentumFilter:
         self.skip_start()
         if not earlier._started:
             return
-        self._machine.moved_as(earlier._machine)
         if self._features.names != earlier._features.names or earlier.restarting:
             self.belief.mean[self._d] = earlier.observed + earlier._latest_design() @ earlier._context
             return
-        self._settle(earlier.unfamiliar)
+        self._machine = earlier._machine  # the same at any period
+        self._algebra.prior[...] = self._forgotten_to(self._machine.prior)
         self._remember(earlier._efforts.history.last_two[0])
         self.belief, self._started, self._interrupted = earlier.belief.copy(), True, True
 

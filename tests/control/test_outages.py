@@ -97,6 +97,14 @@ def test_an_arm_keeps_its_model_while_its_states_are_slow(controller: str) -> No
     assert _rms(errors[60:]) < 3e-4
 
 
+def test_a_moving_arm_keeps_its_model_at_half_the_rate() -> None:
+    """It began anew: 2.5 mrad off after it."""
+    reference = random_tracking(PANDA, np.random.default_rng(1000), BEGINS_S + 3.0)
+    errors, masses = _after("meta_mpc", reference, 1.0, every=2)
+    assert masses[1] == pytest.approx(masses[0], abs=0.2)
+    assert _rms(errors) < 2e-4
+
+
 @pytest.mark.parametrize("period_s", [0.025, 0.04, 0.06])
 def test_a_quadrotor_keeps_its_model_while_its_states_are_slow(period_s: float) -> None:
     """It began anew, and was up to 22 to 47 mm off (with an observer 6 to 41); without slow states it is 6 mm."""
