@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C and the worker processes of a pool: no worker shows a traceback, and none is waited for.
+"""The end of the worker processes of a pool: at Ctrl-C none shows a traceback or is waited for; none is left behind.
 
 A terminal sends SIGINT to all processes of a command. A new worker imports modules for seconds, natively in part, where
 an exception is printed or turned into another one. So workers start with the signal blocked. `until_interrupted` lets
-them end at once outside of jobs; a job gets a KeyboardInterrupt, and those after it as well.
+them end at once outside of jobs; a job gets a KeyboardInterrupt, and those after it as well. Workers end with their
+parent, also where SIGTERM or SIGKILL ended it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import active_children, resource_tracker
+from multiprocessing import active_children, parent_process, resource_tracker
+from threading import Thread
 from typing import Any, TypeVar
 
 Job = TypeVar("Job")
@@ -35,14 +37,27 @@ def interrupts_blocked() -> Iterator[None]:
 
 def until_interrupted() -> None:
     """In a new worker: end at SIGINT, also at one that has come already."""
+    _end_with_parent()
     signal.signal(signal.SIGINT, _on_signal)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
 
 
 def ignoring_interrupts() -> None:
     """In a new worker: ignore SIGINT."""
+    _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGINT)
+
+
+def _end_with_parent() -> None:
+    """In a new worker: end when its parent has ended."""
+
+    def wait() -> None:
+        if (parent := parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=wait, name="parent watch", daemon=True).start()
 
 
 def interruptible(do: Callable[[Job], Result], job: Job) -> Result:

@@ -61,6 +61,16 @@ def test_ctrl_c_during_imports_is_quiet(words: tuple[str, ...], module: str, tmp
     assert code == 130 and len(said) <= 1, said
 
 
+@pytest.mark.parametrize("later_s", [0.5, 3.0])
+def test_no_worker_is_left_behind_by_a_killed_command(later_s: float, tmp_path: Path) -> None:
+    process = started(tmp_path, *EVAL[:-4], "--seeds", "50", "--jobs", "2")
+    assert process.stderr is not None and process.stderr.readline().startswith("episodes: 0/")
+    sleep(later_s)
+    process.terminate()
+    process.communicate(timeout=PATIENT_S)  # until the last of its processes has closed standard error
+    assert process.returncode != 0
+
+
 @pytest.mark.parametrize("later_s", [0.05, 0.3, 0.6, 1.0])
 def test_ctrl_c_while_workers_start_is_quiet(later_s: float, tmp_path: Path) -> None:
     process = started(tmp_path, *EVAL)
