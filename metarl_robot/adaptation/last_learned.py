@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was learned is kept when the rate of the states changes, and with it the adapter.
+"""What was learned is kept when the adapter is exchanged: with the rate of the states, or with the controller.
 
 A computer that is busy for 0.1 s makes states seem slow. Each adapter that was then exchanged began anew: an arm forgot
 its payload, and a quadrotor flew 5 times as far off as with a disturbance observer.
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.base import Adapter, NoAdaptation
+from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.adaptation.wrapped import WrappedAdapter
 from metarl_robot.core.signals import EMPTY_CONTEXT, Context, State
 from metarl_robot.safety.sample_check import OUTAGE_S
@@ -40,6 +41,16 @@ class KeptModel(WrappedAdapter[Adapter]):
         return measured
 
 
+def continued(adapter: Adapter, earlier: Adapter) -> bool:
+    """Let an adapter go on from what another has learned, which is not used any more; returns whether it can."""
+    go_on = getattr(type(adapter), "continue_from", None)
+    alike = type(earlier) is type(adapter) or isinstance(adapter, MomentumFilter)
+    if go_on is None or not alike or not hasattr(earlier, "belief"):
+        return False
+    go_on(adapter, earlier)
+    return True
+
+
 class LastLearned:
     """The last adapter that learned. own: the adapter at the robot's own rate; those of its type learn."""
 
@@ -64,10 +75,7 @@ class LastLearned:
         known = self._time_s >= self._first_s + LEAST_S and time_s <= self._time_s + OUTAGE_S
         if known and isinstance(adapter, NoAdaptation):
             return KeptModel(self._last, self._context)
-        go_on = getattr(type(adapter), "continue_from", None)
-        if known and go_on is not None and hasattr(type(self._last), "continue_from"):
-            go_on(adapter, self._last)
-        else:
+        if not (known and continued(adapter, self._last)):
             self._forget()
             adapter.reset()
         return adapter

@@ -348,9 +348,10 @@ class MomentumFilter:
             self._unexplained.measure(self.observed, dt)
 
     def continue_from(self, earlier: MomentumFilter) -> None:
-        """Start from what a filter for another period of the states has learned: its model, or the force of another.
+        """Start from what another filter has learned: its model, or an observer from its force.
 
-        The time until the next sample is a gap. earlier: may be this filter itself, which had no samples for a while.
+        The time until the next sample is a gap. earlier: one for another period of the states, say, or this filter
+        itself, which had no samples for a while.
         """
         if earlier is self:
             self._interrupted = True
@@ -359,8 +360,9 @@ class MomentumFilter:
         self.skip_start()
         if not earlier._started:
             return
-        if self._features.names != earlier._features.names or earlier.restarting:
+        if self._features.size == 0 < earlier._features.size or earlier.restarting:
             self.belief.mean[self._d] = earlier.observed + earlier._latest_design() @ earlier._context
+        if self._features.names != earlier._features.names or earlier.restarting:
             return
         self._machine = earlier._machine  # the same at any period
         self._algebra.prior[...] = self._forgotten_to(self._machine.prior)
