@@ -133,6 +133,7 @@ def check_killed_solver(graph: Graph) -> None:
     graph.session.expected.add("mpc")
     solver = next(process for process in graph.session.launch.processes if process.node == "mpc")
     os.kill(solver.popen.pid, signal.SIGKILL)
+    graph.remote.tell("wait 0")
     graph.wait_phase("handed_back")
     graph.probe.wait(lambda: graph.remote.now["failsafe"], "the autopilot's failsafe")
     now = graph.remote.now

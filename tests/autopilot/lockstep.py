@@ -3,7 +3,8 @@
 bridge, run with lockstep:=true, have answered its last state. A verdict then does not depend on the machine's load.
 
 The bridge tells the states that it has answered on the topic of acting thrusts, also while the autopilot flies by
-itself. Before the first answer, time goes on as in real time. A state that is not answered is sent again.
+itself. Before the first answer, time goes on as in real time. A state that is not answered is sent again. After `end`,
+time goes on as in real time, too: nobody answers any more.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Lockstep:
         self._node = rclpy.create_node("autopilot_stand_in", context=self._context)
         self._clock = self._node.create_publisher(Clock, topics.CLOCK, topics.CLOCK_OUT)
         self._node.create_subscription(Float64MultiArray, OdometryInterface.acting, self._on_answer, topics.STATE_IN)
-        self._answered_ns, self._acts = -1, False
+        self._answered_ns, self._acts, self._ended = -1, False, False
 
     def _on_answer(self, message: Float64MultiArray) -> None:
         table = table_of(message)
@@ -46,7 +47,7 @@ class Lockstep:
         clock = Clock()
         clock.clock.sec, clock.clock.nanosec = divmod(now_ns, NANOSECONDS)
         self._clock.publish(clock)
-        if answered_ns >= 0 and round(self._vehicle.time_s * NANOSECONDS) % self._period_ns == 0:
+        if self.waits and round(self._vehicle.time_s * NANOSECONDS) % self._period_ns == 0:
             self._wait(lambda: self._answered_ns > answered_ns, GIVE_UP_S)
             if self._acts:
                 self._wait(lambda: self._vehicle.setpoint is not setpoint, SETPOINT_S)
@@ -58,7 +59,7 @@ class Lockstep:
 
     def _wait(self, done: Callable[[], bool], at_most_s: float) -> None:
         begun_s = sent_s = monotonic()
-        while not done() and monotonic() - begun_s < at_most_s:
+        while not (done() or self._ended) and monotonic() - begun_s < at_most_s:
             self._receive()
             if monotonic() - sent_s > AGAIN_S:
                 sent_s = monotonic()
@@ -68,4 +69,8 @@ class Lockstep:
     @property
     def waits(self) -> bool:
         """Whether the graph answers: real time does not matter any more."""
-        return self._answered_ns >= 0
+        return self._answered_ns >= 0 and not self._ended
+
+    def end(self) -> None:
+        """Wait for nobody from now on."""
+        self._ended = True

@@ -5,8 +5,8 @@
     python -m tests.autopilot.process lockstep crazyflie 19850
     python -m tests.autopilot.process lockstep px4
 
-It prints its state as JSON, 20 lines a second, and obeys lines of its input: `pilot MODE`, `battery SHARE`, and, of a
-Crazyflie, `take_off HEIGHT`.
+It prints its state as JSON, 20 lines a second, and obeys lines of its input: `pilot MODE`, `battery SHARE`, of a
+Crazyflie `take_off HEIGHT`, and `wait 0`: not to wait for the graph any more.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def report(vehicle: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def obey(vehicle: Any) -> None:
+def obey(vehicle: Any, lockstep: Any) -> None:
     for line in sys.stdin:
         word, value = line.split()
         if word == "pilot":
@@ -79,6 +79,8 @@ def obey(vehicle: Any) -> None:
             vehicle.set_battery(float(value))
         elif word == "take_off":
             vehicle.take_off(float(value), 1.0)
+        elif word == "wait":
+            lockstep.end()
 
 
 def _made(in_lockstep: bool, transport: str, *arguments: str) -> tuple[Any, Any]:
@@ -112,12 +114,13 @@ def main() -> None:
         with suppress(OSError):  # an autopilot has a processor of its own
             os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(40))
     vehicle, stand_in = _made(in_lockstep, transport, *arguments)
-    threading.Thread(target=obey, args=(vehicle,), daemon=True).start()
     lockstep = _lockstep(stand_in) if in_lockstep else None
+    threading.Thread(target=obey, args=(vehicle, lockstep), daemon=True).start()
     begun_s, reported_s = monotonic(), 0.0
     while True:
-        late_s = monotonic() - begun_s - vehicle.time_s
-        if late_s < STEP_S and not (lockstep and lockstep.waits):
+        if lockstep and lockstep.waits:
+            begun_s = monotonic() - vehicle.time_s - STEP_S
+        if monotonic() - begun_s - vehicle.time_s < STEP_S:
             sleep(0.0005)
             stand_in.receive()
             continue

@@ -195,7 +195,12 @@ def test_the_graph_hovers_and_hands_back_to_the_pilot(
     check_hand_back(graph(tmp_path, setpoints))
 
 
-@pytest.mark.slow
+def test_a_solver_that_is_killed_ends_the_stream_and_the_autopilot_holds(
+    graph: Callable[..., Graph], tmp_path: Path
+) -> None:
+    check_killed_solver(graph(tmp_path))
+
+
 @pytest.mark.real_time
-def test_a_solver_that_is_killed_ends_the_stream_and_the_autopilot_holds(graph: Callable[..., Graph]) -> None:
-    check_killed_solver(graph())
+def test_as_launched_it_streams_in_real_time(graph: Callable[..., Graph]) -> None:
+    graph().wait_phase("streaming")

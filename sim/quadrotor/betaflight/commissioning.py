@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from time import monotonic
 
 from metarl_robot.core.signals import State
 from metarl_robot.sim.quadrotor.betaflight.firmware import Firmware, FirmwareError
 
 _PORT = ("127.0.0.1", 5761)
-_PATIENCE, _ENTRIES = 20000, 5
+_PATIENCE, _PATIENCE_S, _ENTRIES = 20000, 20.0, 5
+"""Steps and real time until an answer is missing: a thread of the firmware's reads the line, late on a busy machine."""
 _ATTEMPTS = 3
 _PROMPT = b"\r\n# "
 
@@ -56,18 +58,19 @@ def _enter(line: socket.socket, firmware: Firmware, at_rest: State) -> None:
     """Enter the command line; a firmware that still starts ignores the first requests."""
     for _ in range(_ENTRIES - 1):
         try:
-            _say(line, b"#", firmware, at_rest, _PATIENCE // _ENTRIES)
+            _say(line, b"#", firmware, at_rest, 1.0 / _ENTRIES)
         except FirmwareError:
             continue
         return
     _say(line, b"#", firmware, at_rest)
 
 
-def _say(line: socket.socket, data: bytes, firmware: Firmware, at_rest: State, patience: int = _PATIENCE) -> bytes:
-    """Send, and run until the prompt comes back, for so many steps at most."""
+def _say(line: socket.socket, data: bytes, firmware: Firmware, at_rest: State, patience: float = 1.0) -> bytes:
+    """Send, and run until the prompt comes back. patience: share of the full one."""
     line.sendall(data)
-    answer = b""
-    for _ in range(patience):
+    answer, steps, until_s = b"", 0, monotonic() + patience * _PATIENCE_S
+    while steps < patience * _PATIENCE or monotonic() < until_s:
+        steps += 1
         firmware.step(at_rest)
         try:
             answer += line.recv(65536)
