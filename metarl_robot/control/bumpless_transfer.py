@@ -2,10 +2,11 @@
 """Bumpless transfer between controllers in motion.
 
 For LEARN_S the new controller runs in parallel with the old one without acting. It receives the acting effort: its
-adapter learns its context, and its integral follows (tracking; Åström, Hägglund 2006, section 3.5). Then it acts. The
-difference between its first effort u₀ and the last one is added and fades out:
+adapter learns its context, and its integral follows (tracking; Åström, Hägglund 2006, section 3.5). Then it acts. If
+the adapters are alike, the new one goes on from the model of the old one. The difference between the first effort u₀
+and that of the old controller at the same state is added and fades out:
 
-    u(t) = u_new(t) + w(t) (u_last − u₀),      w = 1 − 10 s³ + 15 s⁴ − 6 s⁵,  s = (t − t₀) / T
+    u(t) = u_new(t) + w(t) (u_old − u₀),       w = 1 − 10 s³ + 15 s⁴ − 6 s⁵,  s = (t − t₀) / T
 
 Effort and its rate are continuous, and the sum keeps the robot's effort limits and rate. After T only the new
 controller acts. An adapter receives the sum. Where q is a vector of coordinates, the tracking error of the old

@@ -69,7 +69,7 @@ def test_it_takes_over_from_an_effort_that_somebody_else_applied() -> None:
 
 @pytest.mark.parametrize(("first", "second"), [("meta_mpc", "meta_mpc"), ("meta_mpc", "offset_free_mpc")])
 def test_what_one_controller_knows_the_next_one_knows(first: str, second: str) -> None:
-    """New gains in motion cost an arm with a payload 1.2 mrad, now 0.35: its model was lost, and noise swung the reference out."""
+    """New gains in motion cost 1.2 mrad, now 0.35: the model was lost, and noise swung the reference out."""
     panda = load_robot("panda")
     reference = random_tracking(panda, np.random.default_rng(1001), 6.0)
     plant = ArmPlant(panda, replace(nominal_task(panda), payload=Payload(1.25), velocity_noise_rad_s=3e-3), seed=1)
