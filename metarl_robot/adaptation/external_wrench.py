@@ -136,13 +136,14 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
             return ExternalForce(contact.contact, self.inner.observed_beyond(contact.model))
         return contact.external
 
-    def continue_from(self, earlier: ExternalWrenchGuard) -> None:
+    def continue_from(self, earlier: ExternalWrenchGuard) -> bool:
         """See MomentumFilter."""
         inner, spare = self.inner, self._spare
-        vars(self).update(vars(earlier))
-        self.inner, self._spare = inner, spare
-        inner.continue_from(earlier.inner)
+        if not inner.continue_from(earlier.inner):
+            return False
         spare.continue_from(earlier._spare)
+        vars(self).update({**vars(earlier), "inner": inner, "_spare": spare})
+        return True
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
         self.advance(state, effort, dt)

@@ -45,10 +45,7 @@ def continued(adapter: Adapter, earlier: Adapter) -> bool:
     """Let an adapter go on from what another has learned, which is not used any more; returns whether it can."""
     go_on = getattr(type(adapter), "continue_from", None)
     alike = type(earlier) is type(adapter) or isinstance(adapter, MomentumFilter)
-    if go_on is None or not alike or not hasattr(earlier, "belief"):
-        return False
-    go_on(adapter, earlier)
-    return True
+    return bool(go_on is not None and alike and hasattr(earlier, "belief") and go_on(adapter, earlier))
 
 
 class LastLearned:

@@ -347,27 +347,30 @@ class MomentumFilter:
         if not self._test.alive:  # else the force is that of the change
             self._unexplained.measure(self.observed, dt)
 
-    def continue_from(self, earlier: MomentumFilter) -> None:
+    def continue_from(self, earlier: MomentumFilter) -> bool:
         """Start from what another filter has learned: its model, or an observer from its force.
 
         The time until the next sample is a gap. earlier: one for another period of the states, say, or this filter
-        itself, which had no samples for a while.
+        itself, which had no samples for a while. Returns False, and changes nothing, where it has other features.
         """
-        if earlier is self:
-            self._interrupted = True
-            return
+        alike = self._features.names == earlier._features.names
+        if not (earlier._started and (alike or self._features.size == 0)):
+            return False
+        if earlier is not self:
+            self._start_from(earlier, alike and not earlier.restarting)
+        self._interrupted = self._started
+        return True
+
+    def _start_from(self, earlier: MomentumFilter, with_model: bool) -> None:
         self.reset()
         self.skip_start()
-        if not earlier._started:
-            return
-        if self._features.size == 0 < earlier._features.size or earlier.restarting:
+        if not with_model:
             self.belief.mean[self._d] = earlier.observed + earlier._latest_design() @ earlier._context
-        if self._features.names != earlier._features.names or earlier.restarting:
             return
         self._machine = earlier._machine  # the same at any period
         self._algebra.prior[...] = self._forgotten_to(self._machine.prior)
         self._remember(earlier._efforts.history.last_two[0])
-        self.belief, self._started, self._interrupted = earlier.belief.copy(), True, True
+        self.belief, self._started = earlier.belief.copy(), True
 
     def skip_start(self) -> None:
         """Give control the whole estimate from now on: the filter learns beside another controller."""

@@ -56,12 +56,13 @@ class StandingGuard(WrappedAdapter[MomentumFilter]):
         self.inner.reset()
         self._forget()
 
-    def continue_from(self, earlier: StandingGuard) -> None:
+    def continue_from(self, earlier: StandingGuard) -> bool:
         """See MomentumFilter."""
         inner = self.inner
-        vars(self).update(vars(earlier))
-        self.inner = inner
-        inner.continue_from(earlier.inner)
+        if not inner.continue_from(earlier.inner):
+            return False
+        vars(self).update({**vars(earlier), "inner": inner})
+        return True
 
     def _forget(self) -> None:
         self.standing, self._rest_s, self._kept_s = False, 0.0, 0.0
