@@ -9,9 +9,10 @@ and that of the old controller at the same state is added and fades out:
     u(t) = u_new(t) + w(t) (u_old − u₀),       w = 1 − 10 s³ + 15 s⁴ − 6 s⁵,  s = (t − t₀) / T
 
 Effort and its rate are continuous, and the sum keeps the robot's effort limits and rate. After T only the new
-controller acts. An adapter receives the sum. Where q is a vector of coordinates, the tracking error of the old
+controller acts. An adapter receives the sum. Where each coordinate has an actuator, the tracking error of the old
 controller also fades within T: the new controller follows a reference that begins at the present position and velocity
-and converges to the wanted one. With an attitude in q, the reference stays unchanged.
+and converges to the wanted one. For other robots the reference stays unchanged: a vehicle cannot move sideways, and a
+path from its place to where it should be by now cuts the corners.
 
 If another source acted before (the gate, during a stop), the new controller acts at once.
 """
@@ -103,7 +104,7 @@ class BumplessTransfer:
 
     def __init__(self, robot: Robot, controller: Controller, fade_s: float = FADE_S) -> None:
         self._limiter = EffortLimiter(robot)
-        self._fade_s, self._approaches = fade_s, robot.attitude is None
+        self._fade_s, self._approaches = fade_s, robot.attitude is None and robot.nu == robot.dof
         self.controller = controller
         self.reset()
 
@@ -196,7 +197,7 @@ class BumplessTransfer:
             _tell(controller, word, effort)
 
     def _approach_from(self, time: float, state: State, reference: Reference) -> _Approach:
-        """Convergence from the present motion to the reference; with an attitude, the reference stays unchanged."""
+        """Convergence from the present motion to the reference; that itself where actuators are fewer."""
         target = reference.sample(np.array([time]))
         off = np.zeros((3, len(state.v)))
         if self._approaches:

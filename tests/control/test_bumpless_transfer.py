@@ -14,6 +14,7 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Command, Reference, State
 from metarl_robot.sim.arm.plant import ArmPlant
 from metarl_robot.sim.arm.task import nominal_task
+from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.payload import Payload
 from metarl_robot.trajectories.euclidean import random_tracking
 
@@ -117,3 +118,26 @@ def test_the_sum_keeps_the_effort_limit() -> None:
     transfer = BumplessTransfer(ROBOT, make_controller(ROBOT, "computed_torque"))
     transfer.take_over(ROBOT.effort_limit)
     assert np.all(np.abs(drive(transfer, plant, 100)) <= ROBOT.effort_limit)
+
+
+def test_a_car_keeps_to_its_path_when_its_controller_is_exchanged() -> None:
+    """Beside a reference that led from the car's place to where it should have been by then it was 0.3 m off."""
+    car = load_robot("f1tenth")
+    room = simulation(car)
+    scenario = room.scenario("heldout", "load", 1002)
+    ((_, loaded), *_) = scenario.changes
+    plant, transfer, errors = (
+        room.plant(scenario.initial, 2),
+        BumplessTransfer(car, make_controller(car, "meta_mpc")),
+        [],
+    )
+    path, start = scenario.reference.sample(np.arange(0.0, 9.0, 0.005)).q[:, :2], scenario.reference.sample(np.zeros(1))
+    state = plant.reset(start.q[0], start.v[0])
+    for k in range(round(6.0 / car.control_period_s)):
+        if k == round(1.5 / car.control_period_s):
+            plant.set_task(loaded)
+        if k == round(4.0 / car.control_period_s):
+            transfer.switch(make_controller(car, "meta_mpc"))
+        state = plant.step(transfer.step(plant.stamp, state, scenario.reference).effort, car.control_period_s)
+        errors.append(np.linalg.norm(path - plant.truth.q[:2], axis=1).min())
+    assert max(errors[round(4.0 / car.control_period_s) :]) < 0.06
