@@ -202,5 +202,6 @@ def test_a_solver_that_is_killed_ends_the_stream_and_the_autopilot_holds(
 
 
 @pytest.mark.real_time
-def test_as_launched_it_streams_in_real_time(graph: Callable[..., Graph]) -> None:
-    graph().wait_phase("streaming")
+def test_as_launched_it_hears_the_autopilot_in_real_time(graph: Callable[..., Graph]) -> None:
+    one = graph()
+    one.probe.wait(lambda: one.places and one.wanted and one.phases, "states, setpoints and phases")
