@@ -165,8 +165,7 @@ class BumplessTransfer:
         )
         if self._take_over_from is not None:
             self._offset, self._start_s, self._take_over_from = self._take_over_from - command.effort, time, None
-        if self._offset is not None:
-            command = replace(command, effort=command.effort + self._weight(time) * self._offset)
+        command = replace(command, effort=command.effort + self._rest_of_fade(time))
         self._limiter.at(time)
         command = replace(command, effort=self._limiter.apply(command.effort))
         self._last = command.effort
@@ -184,7 +183,8 @@ class BumplessTransfer:
         if self._next is not None and time - self._next_since_s >= LEARN_S - 1e-9:
             followed = reference if self._approach is None else self._approach.to(reference)
             earlier, self.controller, self._next = self.controller, self._next, None
-            self._take_over_from, self._offset = earlier.step(time, state, followed).effort, None
+            self._take_over_from = earlier.step(time, state, followed).effort + self._rest_of_fade(time)
+            self._offset = None
             _hand_over(earlier, self.controller)
             self._approach = self._approach_from(time, state, reference)
 
@@ -204,6 +204,9 @@ class BumplessTransfer:
             self._recent.append((time, state.v - target.v[0]))
             off[0], off[1:] = state.q - target.q[0], _line(self._recent)
         return _Approach(time, self._fade_s, off)
+
+    def _rest_of_fade(self, time: float) -> Array | float:
+        return 0.0 if self._offset is None else self._weight(time) * self._offset
 
     def _weight(self, time: float) -> float:
         s = min(max((time - self._start_s) / self._fade_s, 0.0), 1.0)
