@@ -50,7 +50,7 @@ class StateRate:
             return False
         measured_s = self._urgent_s() or self._measured_s()
         if measured_s < CHANGED * self._own_s:
-            measured_s = self._own_s
+            measured_s = self._own_s  # differences of times are never exactly that
         if 1.0 / CHANGED < measured_s / self.period_s < CHANGED:
             return False
         self.period_s = measured_s

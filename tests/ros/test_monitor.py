@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 import rclpy
@@ -52,7 +53,9 @@ def test_a_short_stop_under_way_is_reported(node: Node, time_s: float, stopped: 
     gate = node.create_publisher(DiagnosticStatus, topics.GATE_STATE, topics.LATCHED)
     environment = node_environment({"ROS_DOMAIN_ID": str(node.context.get_domain_id())})
     command = (sys.executable, "-m", "metarl_robot.ros_nodes.monitor", "--robot", "planar2", "--hz", "10")
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with ExitStack() as stack:
+        process = stack.enter_context(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
+        stack.callback(process.terminate)
         lines, state = said(process), JointState(name=list(ARM.channel_names))
         state.position, state.velocity = ARM.home.tolist(), [0.0] * ARM.dof
         state.header.stamp = Time(sec=int(time_s), nanosec=round(time_s % 1 * 1e9))
@@ -68,4 +71,3 @@ def test_a_short_stop_under_way_is_reported(node: Node, time_s: float, stopped: 
             states.publish(state)
             seen = next(lines)
         assert (seen["stopped"] or "", seen["held"]) == (stopped, "")
-        process.terminate()
