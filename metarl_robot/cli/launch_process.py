@@ -57,8 +57,8 @@ _PATIENT = (
 )
 _OUR_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
-# variables of Fast DDS 2 (Jazzy) and 3 (Kilted)
-_PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+_PROFILES = (("fastrtps.xml", "FASTRTPS_DEFAULT_PROFILES_FILE"), ("fastdds.xml", "FASTDDS_DEFAULT_PROFILES_FILE"))
+"""Files in launch/, and the variables that name them, of Fast DDS 2 (Jazzy) and 3 (Kilted)."""
 
 _REACH_VARIABLES = ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
 """If one of these is set, the user has chosen the discovery range of nodes."""
@@ -349,8 +349,8 @@ def node_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     - Output is unbuffered.
     - Numerical libraries use one thread, because the cores are for the nodes.
     - The ament index is that of this Python's wheels where ROS 2 is not sourced.
-    - Nodes discover each other at once (launch/fastdds.xml), and not on other machines unless the environment asks for
-      it.
+    - Nodes discover each other at once and send lost messages again within 0.1 s (launch/fastrtps.xml). They are not
+      visible to other machines unless the environment asks for it.
     - This package is importable, also from a checkout that is not installed.
 
     The libraries of ROS's wheels are in our own environment already, so nodes need not restart themselves.
@@ -361,11 +361,11 @@ def node_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         environment.setdefault(name, "1")
     if (Path(sys.prefix) / "share" / "ament_index").is_dir():
         environment.setdefault("AMENT_PREFIX_PATH", sys.prefix)
-    profile = find_share(PACKAGE) / "launch" / "fastdds.xml"
-    if profile.is_file() and not any(name in environment for name in _PROFILE_VARIABLES):
+    if not any(variable in environment for _, variable in _PROFILES):
         prefixes = environment.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
         older = any((Path(prefix) / "share" / "fastrtps").is_dir() for prefix in prefixes if prefix)
-        environment[_PROFILE_VARIABLES[0 if older else 1]] = str(profile)
+        name, variable = _PROFILES[0 if older else 1]
+        environment[variable] = str(find_share(PACKAGE) / "launch" / name)
     root = str(Path(__file__).resolve().parents[2])
     paths = [p for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p]
     if "site-packages" not in root and root not in paths:
