@@ -116,6 +116,23 @@ def test_refusals_silence_and_a_lost_link_are_errors(controller_port: socket.soc
         MspLink("/dev/no-such-device")
 
 
+def test_a_request_that_was_lost_is_sent_again(controller_port: socket.socket) -> None:
+    heard: list[bytes] = []
+
+    def answer_the_second() -> None:
+        with controller_port, controller_port.accept()[0] as line:
+            heard.extend(line.recv(100) for _ in range(2))
+            line.sendall(answer(3, b"\x04"))
+            line.recv(100)
+
+    thread = threading.Thread(target=answer_the_second)
+    thread.start()
+    with MspLink(f"tcp://127.0.0.1:{controller_port.getsockname()[1]}") as link:
+        assert link.request(3) == b"\x04"
+    thread.join()
+    assert heard[0] == heard[1]
+
+
 def test_curves_pass_through_centre_and_full_stick() -> None:
     for rates in SETTINGS.rates:
         ends = stick_rate(rates, np.array([-1.0, 0.0, 1.0]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +48,12 @@ class Bench:
     """A quadrotor on the bench with its flight controller, and a bridge."""
 
     def __init__(self, folder: Path, task: QuadrotorTask) -> None:
-        self.firmware = Firmware(folder)
-        self.plant = BetaflightPlant(ROBOT, self.firmware, task)
-        self.link = MspLink(MSP_URL, idle=lambda: self.wait(PACKET_S))
-        self.bridge = BetaflightBridge(ROBOT, self.link)
+        with ExitStack() as opened:
+            self.firmware = opened.enter_context(Firmware(folder))
+            self.plant = BetaflightPlant(ROBOT, self.firmware, task)
+            self.link = opened.enter_context(MspLink(MSP_URL, idle=lambda: self.wait(PACKET_S)))
+            self.bridge = BetaflightBridge(ROBOT, self.link)
+            self.close = opened.pop_all().close
 
     def wait(self, duration_s: float) -> None:
         self.plant.step(duration_s)
@@ -68,10 +71,6 @@ class Bench:
         for _ in range(round(duration_s / ROBOT.control_period_s)):
             self.bridge.update(self.plant.time_s, self.plant.time_s, self.plant.physics.measure())
             self.wait(ROBOT.control_period_s)
-
-    def close(self) -> None:
-        self.link.close()
-        self.firmware.close()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from metarl_robot.robots.quadrotor.betaflight.msp_frames import Decoder, Frame, 
 _TCP = re.compile(r"tcp://(?P<host>[^:/]+):(?P<port>\d+)")
 _KEPT = 256
 _PAUSE_S = 0.001
+_TRIES, _AGAIN = 2000, 400  # calls of `idle` to wait for an answer, and after which a request is sent again
 
 
 class LinkError(MetaRLError):
@@ -61,8 +62,10 @@ class MspLink:
         self._frames.clear()
         return frames
 
-    def request(self, code: int, payload: bytes = b"", tries: int = 2000) -> bytes:
+    def request(self, code: int, payload: bytes = b"", tries: int = _TRIES) -> bytes:
         """Send a request and wait for its answer; other answers that come before are dropped.
+
+        It is sent again where no answer comes: a controller may drop what it gets while it opens its port.
 
         Arguments:
             code: of the request. payload: its content.
@@ -72,8 +75,9 @@ class MspLink:
             LinkError: no answer, a refusal, or the link is lost.
         """
         self.received()
-        self.send(code, payload)
-        for _ in range(tries):
+        for waited in range(tries):
+            if waited % _AGAIN == 0:
+                self.send(code, payload)
             for frame in self.received():
                 if frame.code == code:
                     if frame.refused:
