@@ -82,6 +82,14 @@ def skip_start(adapter: Adapter) -> None:
         skip()
 
 
+def expect_measured_efforts(adapter: Adapter) -> None:
+    """Tell an adapter that efforts are measured, not commanded: their noise has not acted. It begins anew."""
+    expect = getattr(adapter, "expect_measured_efforts", None)
+    if expect is not None:
+        expect()
+        adapter.reset()
+
+
 class TruthfulAdapter(Adapter, Protocol):
     """An adapter that knows the true physics; simulation only."""
 

@@ -136,6 +136,11 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
             return ExternalForce(contact.contact, self.inner.observed_beyond(contact.model))
         return contact.external
 
+    def expect_measured_efforts(self) -> None:
+        """See MomentumFilter."""
+        for each in (self.inner, self._spare):
+            each.expect_measured_efforts()
+
     def continue_from(self, earlier: ExternalWrenchGuard) -> bool:
         """See MomentumFilter."""
         inner, spare = self.inner, self._spare

@@ -54,6 +54,7 @@ class FilterTuning:
         None: that of the first command acted.
     latency_s: from a command to its effect, where it is known [s]; None: it is learned.
     own_period_s: see CommandHistory.
+    measured_efforts: whether efforts are measured, with noise that has not acted; else they are commanded.
     stops: (2, n) least and largest position, where a stop may act [rad, m]; None: no stops.
     """
 
@@ -79,6 +80,7 @@ class FilterTuning:
     stops: Array | None = None
     earlier_effort_std: Array | None = None
     own_period_s: float | None = None
+    measured_efforts: bool = False
 
     @property
     def slow_states(self) -> bool:

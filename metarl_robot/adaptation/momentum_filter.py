@@ -27,6 +27,8 @@ prior and, for each removable object, its absence; each also with the friction o
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -123,7 +125,9 @@ class MomentumFilter:
             self._forgotten_to(prior),
             tuning.forgetting_s,
         )
-        self._step = MomentumStep(self._dynamics, features, process_noise, self._acceleration, self._compiled)
+        self._step = MomentumStep(
+            self._dynamics, features, process_noise, self._acceleration, self._compiled, tuning.measured_efforts
+        )
         self._algebra = self._step.algebra
         self._test = HypothesisTest(self._step, features, prior_std)
         self.belief = Belief(np.zeros(n), 4 * n + k)
@@ -372,6 +376,10 @@ class MomentumFilter:
         self._remember(earlier._efforts.history.last_two[0])
         self.belief, self._started = earlier.belief.copy(), True
 
+    def expect_measured_efforts(self) -> None:
+        """Take efforts as measured, not commanded, from the next reset on; see FilterTuning."""
+        self._tuning = replace(self._tuning, measured_efforts=True)
+
     def skip_start(self) -> None:
         """Give control the whole estimate from now on: the filter learns beside another controller."""
         self._controlled.skip_start()
@@ -464,7 +472,7 @@ class MomentumFilter:
             self._consider([])
             return
         self._process(self._sample(state, effort, dt))
-        if self._machine.smooths_regressors:
+        if self._tuning.measured_efforts or self._machine.smooths_regressors:
             self._acceleration.keep(dt)
 
     def _is_gap(self, dt: float) -> bool:

@@ -71,8 +71,8 @@ class Corrected(NamedTuple):
 class MomentumStep:
     """Prediction and correction with these features.
 
-    algebra: white and response of the last correction; process noise, which may be set (filter_algebra.py). z: the
-    context within the state.
+    measured_efforts: see FilterTuning. algebra: white and response of the last correction; process noise, which may be
+    set (filter_algebra.py). z: the context within the state.
     """
 
     def __init__(
@@ -82,8 +82,10 @@ class MomentumStep:
         process_noise: ProcessNoise,
         acceleration: RecentAcceleration,
         compiled: bool,
+        measured_efforts: bool = False,
     ) -> None:
         self._dynamics, self._features, self._acceleration = dynamics, features, acceleration
+        self._measured_efforts = measured_efforts
         n = self._n = dynamics.dof
         self._q, self._v, self._d, self._e = (slice(i * n, (i + 1) * n) for i in range(4))
         self.z = slice(4 * n, 4 * n + features.size)
@@ -92,9 +94,10 @@ class MomentumStep:
     def take(self, before: Belief, sample: Sample, about: Array, unfamiliar: bool = False) -> Corrected:
         """One prediction, linearised about the context `about` (k,), and one correction.
 
-        unfamiliar: evaluate regressors at the smoothed acceleration.
+        Regressors are evaluated at the smoothed acceleration where the machine is unfamiliar or efforts are measured.
         """
-        acceleration = self._acceleration.smooth if unfamiliar else self._acceleration.latest
+        smooth = unfamiliar or self._measured_efforts
+        acceleration = self._acceleration.smooth if smooth else self._acceleration.latest
         after, inertia = self._predicted(before, sample, about, acceleration)
         if len(sample.stopped):
             admit_stops(after, inertia, sample.stopped, sample.dt)

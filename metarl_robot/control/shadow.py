@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.base import Adapter, external_of, skip_start
+from metarl_robot.adaptation.base import Adapter, expect_measured_efforts, external_of, skip_start
 from metarl_robot.adaptation.features import Interval
 from metarl_robot.adaptation.wrapped import WrappedAdapter
 from metarl_robot.control.state_rate import StateRate
@@ -143,6 +143,7 @@ class Shadow:
                 f"{type(learner).__name__} learns nothing, so that it has no shadow; use {robot.adaptive_controller}"
             )
         learner.adapter = PredictingAdapter(learner.adapter, self._dynamics)
+        expect_measured_efforts(learner.adapter)
         return learner
 
     def restart(self) -> None:

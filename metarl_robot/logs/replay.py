@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.adapter_spec import ADAPTERS
-from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.base import Adapter, expect_measured_efforts
 from metarl_robot.adaptation.factory import bare_adapter, forecasting, weights_of
 from metarl_robot.adaptation.feature_spec import feature_map, regressed_groups
 from metarl_robot.adaptation.features import FeatureMap
@@ -330,6 +330,7 @@ def _adapter(robot: Robot, name: str, problem: _Problem, weights: Checkpoint | N
     tuning = replace(adapter_tuning(robot, controller_of(robot, name)), latency_s=problem.latency_s)
     adapter = bare_adapter(name, robot, problem.dynamics, tuning, weights)
     made = forecasting(robot, problem.dynamics, name, adapter, weights)
+    expect_measured_efforts(made)
     if problem.latency_s is not None and isinstance(made, ForecastingAdapter | RegressionAdapter):
         made.take_cells_from(lambda features: _sample_cells(robot, features, problem))
     return made
