@@ -357,13 +357,10 @@ def test_hover_and_figure_eight_with_payload_and_wind(loop: Callable[..., Loop],
     assert vehicle.full_states > 1000 if options.full_state else abs(learned - true) < 0.04
 
 
-@pytest.mark.parametrize("setpoints", ["rates", pytest.param("full_state", marks=pytest.mark.slow)])
-def test_the_graph_takes_over_a_hover_and_hands_back_to_a_landing(
-    start: Callable, tmp_path: Path, setpoints: str
-) -> None:
+def test_the_graph_takes_over_a_hover_and_hands_back_to_a_landing(start: Callable, tmp_path: Path) -> None:
     """It was started on the ground; the place that is held is that of the hover."""
     port = free_port()
-    own = {"url": f"udp://127.0.0.1:{port}", "setpoints": setpoints}
+    own = {"url": f"udp://127.0.0.1:{port}", "setpoints": "full_state"}
     file = lockstep_file(tmp_path, "crazyflie_bridge", "crazyflie", **own)
     graph = Graph(start, "crazyflie_bridge", ("lockstep", "crazyflie", str(port)), file)
     try:

@@ -144,11 +144,8 @@ def graph(start: Callable) -> Iterator[Callable[..., Graph]]:
         one.stop()
 
 
-@pytest.mark.parametrize("setpoints", ["rates", pytest.param("attitude", marks=pytest.mark.slow)])
-def test_the_graph_hovers_and_hands_back_to_the_pilot(
-    graph: Callable[..., Graph], tmp_path: Path, setpoints: str
-) -> None:
-    check_hand_back(graph(tmp_path, setpoints))
+def test_the_graph_hovers_and_hands_back_to_the_pilot(graph: Callable[..., Graph], tmp_path: Path) -> None:
+    check_hand_back(graph(tmp_path, "attitude"))
 
 
 def test_a_solver_that_is_killed_ends_the_stream_and_the_autopilot_holds(

@@ -77,9 +77,9 @@ class Followed:
         return np.array([self.probe.truth[-1].value(f"position_{axis}_m") for axis in "xyz"])
 
 
-@pytest.mark.parametrize("controller", ["se3", "l1_mpc", LEARNED])
+@pytest.mark.parametrize("controller", ["se3", LEARNED])
 def test_it_follows_and_meets_the_payload(start: Callable, controller: str) -> None:
-    """A cascade, an MPC and one that learns; test_swapping.py flies every controller."""
+    """A cascade, and an MPC that learns; test_swapping.py flies every controller."""
     checkpoint = str(ROBOT.folder / "dynamics.safetensors") if controller == LEARNED else ""
     payload = {"payload_mass_kg": str(MASS_KG), "payload_attach_s": str(ATTACH_S)}
     flight = Followed(start, controller=controller, checkpoint=checkpoint, **payload)
