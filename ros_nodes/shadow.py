@@ -110,7 +110,7 @@ class ShadowNode(ManagedNode):
         self._effort_s = -np.inf
         self._stamp_ns, self._epoch, self._next_report_s = -1, 0, -np.inf
         self._gravity = DriverGravity(robot, self._own.effort_includes_gravity)
-        shadow = Shadow(robot, self._learner)
+        shadow = Shadow(robot, self._learner, measured_efforts=self._own.efforts == "states")
         self._open()
         self._shadow = shadow
         if remark := remark_on_weights(robot, [self._own.controller], self._checkpoint):

@@ -126,10 +126,11 @@ class Shadow:
     Arguments:
         robot: the robot.
         make: makes the controller whose learning part is used, for the robot at a period of its states.
+        measured_efforts: whether efforts are measured, else commanded.
     """
 
-    def __init__(self, robot: Robot, make: Callable[[Robot], Any]) -> None:
-        self._robot, self._make = robot, make
+    def __init__(self, robot: Robot, make: Callable[[Robot], Any], measured_efforts: bool = False) -> None:
+        self._robot, self._make, self._measured_efforts = robot, make, measured_efforts
         self._dynamics: Dynamics = named(robot.dynamics)(robot)
         self._rate = StateRate(robot.control_period_s)
         self._learner = self._built(robot)
@@ -143,7 +144,8 @@ class Shadow:
                 f"{type(learner).__name__} learns nothing, so that it has no shadow; use {robot.adaptive_controller}"
             )
         learner.adapter = PredictingAdapter(learner.adapter, self._dynamics)
-        expect_measured_efforts(learner.adapter)
+        if self._measured_efforts:
+            expect_measured_efforts(learner.adapter)
         return learner
 
     def restart(self) -> None:

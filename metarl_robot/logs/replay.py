@@ -330,7 +330,8 @@ def _adapter(robot: Robot, name: str, problem: _Problem, weights: Checkpoint | N
     tuning = replace(adapter_tuning(robot, controller_of(robot, name)), latency_s=problem.latency_s)
     adapter = bare_adapter(name, robot, problem.dynamics, tuning, weights)
     made = forecasting(robot, problem.dynamics, name, adapter, weights)
-    expect_measured_efforts(made)
+    if not problem.flies:  # recordings of flights hold commanded thrusts
+        expect_measured_efforts(made)
     if problem.latency_s is not None and isinstance(made, ForecastingAdapter | RegressionAdapter):
         made.take_cells_from(lambda features: _sample_cells(robot, features, problem))
     return made
