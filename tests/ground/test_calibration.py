@@ -52,7 +52,7 @@ def test_coverage_is_finite_and_split_by_the_share_of_the_friction_used(rows: li
 
 
 def test_the_exact_posterior_is_of_the_filters_own_class(robot: Robot) -> None:
-    filter_: Any = make_controller(robot, "meta_mpc").inner.adapter  # type: ignore[attr-defined]
+    filter_: Any = make_controller(robot, "meta_mpc").inner.adapter.inner  # type: ignore[attr-defined]
     assert isinstance(BatchPosterior.like(filter_), BodyFilter)
 
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from metarl_robot.adaptation.adapter_spec import adapter_of_choice
 from metarl_robot.adaptation.base import Adapter, TruthfulAdapter
-from metarl_robot.adaptation.factory import bare_adapter, weights_of
+from metarl_robot.adaptation.factory import weights_of
 from metarl_robot.adaptation.tuning import START_S, AdapterTuning
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.core.errors import MetaRLError
@@ -29,6 +29,7 @@ from metarl_robot.robots.ground.dynamics import GroundDynamics
 from metarl_robot.robots.ground.mpc import GroundMPC
 from metarl_robot.robots.ground.mppi import GroundMPPI, SampledPlanConfig
 from metarl_robot.robots.ground.plan_follower import PlanConfig
+from metarl_robot.robots.ground.slow_states import GroundAtStateRate
 
 
 class OracleGroundMPC(GroundMPC):
@@ -97,7 +98,7 @@ class GroundMPPIConfig(ContextConfig, SampledPlanConfig):
 
 
 def _mpc(robot: Ground, config: PlanConfig, adapter: str, tuning: AdapterTuning) -> GroundMPC:
-    return GroundMPC(robot, bare_adapter(adapter, robot, GroundDynamics(robot), tuning, None), config)
+    return GroundMPC(robot, GroundAtStateRate(robot, adapter, tuning), config)
 
 
 def _nominal(robot: Ground, config: PlanConfig, checkpoint: Path | None, oracle: Any) -> GroundMPC:
@@ -125,8 +126,7 @@ def _chosen(robot: Ground, config: ContextConfig, checkpoint: Path | None) -> Ad
         missed_force_bandwidth_rad_s=config.missed_force_bandwidth_rad_s,
         start_s=START_S,
     )
-    weights = weights_of(config.adapter, robot, checkpoint)
-    return bare_adapter(config.adapter, robot, GroundDynamics(robot), tuning, weights)
+    return GroundAtStateRate(robot, config.adapter, tuning, weights_of(config.adapter, robot, checkpoint))
 
 
 def _oracle(robot: Ground, config: GroundOracleConfig, checkpoint: Path | None, oracle: Any) -> GroundMPC:

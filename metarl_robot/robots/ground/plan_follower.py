@@ -22,6 +22,7 @@ from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.control.effort_limits import EffortLimiter
 from metarl_robot.control.riccati_qp import Weights
+from metarl_robot.control.state_rate import StateRate
 from metarl_robot.control.warm_start import shifted_rows
 from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
 from metarl_robot.robots.ground.actuators import Actuators
@@ -44,6 +45,8 @@ SPEED_SHARE, TURNING_SHARE = 2.0 / 7.0, 0.5
 """Scales of velocity errors over the vehicle's limits: to a slow vehicle, a standstill is not a small error."""
 STOP_S, STOP_SHARE = 4.0, 0.85
 """A stop is seen this far beyond the plan [s]; it uses this share of the torque that the plan may use."""
+SLOW = 2.2
+"""States are named as slow if their period is longer than the control period by this ratio."""
 SURE_DEVIATIONS = 2.0
 """Standard deviations by which friction beyond the description's is below its estimate."""
 
@@ -125,7 +128,6 @@ class PlanFollower(ABC, Generic[Config]):
         self._skid_efforts = None if robot.is_steered else SkidEfforts(robot, config.horizon + 1)
         self._limiter, self._route, self._actuators = EffortLimiter(robot), Route(robot, config), Actuators(robot)
         shape = (config.horizon, robot.nu)
-        self._change: Array = self._grid[:-1, None] * robot.effort_rate_limit
         self._lower, self._upper = (
             np.broadcast_to(robot.effort_lower, shape),
             np.broadcast_to(robot.effort_limit, shape),
@@ -149,6 +151,7 @@ class PlanFollower(ABC, Generic[Config]):
         self._last: Trajectory | None = None
         self._plan: Plan | None = None
         self._actuators.reset()
+        self._rate = StateRate(self._robot.control_period_s)
         self._issued: deque[tuple[float, Array]] = deque(maxlen=16)
         self._time: float | None = None
 
@@ -162,6 +165,7 @@ class PlanFollower(ABC, Generic[Config]):
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
         self._limiter.at(time)
+        self._rate.changed(time)
         self._adapt(time, state, self._limiter.last)
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
         state = self.adapter.estimate(state)
@@ -181,9 +185,16 @@ class PlanFollower(ABC, Generic[Config]):
         efforts = np.concatenate([plan.inputs, plan.inputs[-1:]])
         self._plan = Plan(time + self._grid, plan.states[:, :3], plan.states[:, 3:6], efforts)
         effort = self._limiter.apply(plan.inputs[0])
-        status, message = (Status.SOLVED, "") if optimal else (Status.DEGRADED, "the plan is not optimal")
+        message = "; ".join(filter(None, (self._slow_states(), "" if optimal else "the plan is not optimal")))
         self._issued.append((time, effort))
-        return Command(effort, status, message, self._plan, self._context, target=self._route.target)
+        return Command(
+            effort,
+            Status.DEGRADED if message else Status.SOLVED,
+            message,
+            self._plan,
+            self._context,
+            target=self._route.target,
+        )
 
     def fallback(self, time: float, reason: str) -> Command:
         """Command without a valid state: follow the last plan while it is valid, then roll without torque."""
@@ -282,14 +293,28 @@ class PlanFollower(ABC, Generic[Config]):
     def _problem(self, time: float, here: Array, targets: Array, ahead: Array, parameters: Array) -> Problem:
         guess = None if self._last is None else self._shifted(self._last, time)
         first_lower, first_upper = self._limiter.bounds()
-        lower, upper = (
-            np.maximum(self._lower, first_lower - self._change),
-            np.minimum(self._upper, first_upper + self._change),
-        )
+        change = self._grid[:-1, None] * self._fastest()
+        lower, upper = np.maximum(self._lower, first_lower - change), np.minimum(self._upper, first_upper + change)
         if guess is not None:
             least, most = self._effort_bounds(guess.states[:-1], parameters)
             lower, upper = np.clip(least, lower, upper), np.clip(most, lower, upper)
         return Problem(time, here, targets, ahead, parameters, guess, lower, upper)
+
+    def _slow_states(self) -> str:
+        """Words for states that are much slower than the control rate; empty if they are not."""
+        period_s, own_s = self._rate.period_s, self._robot.control_period_s
+        if period_s <= SLOW * own_s:
+            return ""
+        return (
+            f"states come at {1.0 / period_s:.0f} Hz, and control_rate_hz of robot.yaml is {1.0 / own_s:.0f}: commands "
+            f"change {period_s / own_s:.1f} times as slowly as they may; raise the rate of the states, or lower "
+            "control_rate_hz"
+        )
+
+    def _fastest(self) -> Array:
+        """Fastest change (nu,) of commands [1/s]: one control period's at each state (effort_limits.py)."""
+        robot = self._robot
+        return robot.effort_rate_limit * (robot.control_period_s / self._rate.period_s)
 
     def _effort_bounds(self, states: Array, parameters: Array) -> tuple[Array, Array]:
         """Bounds (N, nu) of grip.py with a lower quantile of the estimated friction."""

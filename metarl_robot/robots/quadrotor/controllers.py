@@ -29,7 +29,7 @@ from metarl_robot.core.errors import MetaRLError
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
 from metarl_robot.robots.quadrotor.mpc import FlightMPC, FlightMPCConfig
-from metarl_robot.robots.quadrotor.slow_states import LEARNS_HZ, SLOWEST_HZ, Adapters, AtStateRate
+from metarl_robot.robots.quadrotor.slow_states import LEARNS_HZ, SLOWEST_HZ, Adapters, FlightAtStateRate
 from metarl_robot.robots.quadrotor.standing import StandingGuard
 from metarl_robot.robots.quadrotor.state_consistency import ConsistentState
 
@@ -109,7 +109,7 @@ def _mpc(
         partial(build, "disturbance_observer", observer),
         partial(build, "none", tuning),
     )
-    made = AtStateRate(robot, adapters)
+    made = FlightAtStateRate(robot, adapters)
     return ConsistentState(FlightMPC(robot, made, config), made.problem)
 
 
