@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from metarl_robot.control.factory import make_adapter, make_controller
+from metarl_robot.core.errors import RobotError
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Reference, Setpoints, State, Status
 from metarl_robot.robots.ground.catching_up import reachable
@@ -287,6 +288,17 @@ yaw_rate_limit_rad_s: 2.0
 size_m: [4.508, 1.61, 1.4]
 """
 """A saloon car (vehicle 2 of CommonRoad): stiff tyres, slow steering, two driven wheels."""
+
+
+@pytest.mark.parametrize(("inertia", "wrong"), [(1.7916, True), (120.0, False), (3000.0, False), (17916.0, True)])
+def test_a_yaw_inertia_that_mass_and_size_cannot_have_is_refused(tmp_path: Path, inertia: float, wrong: bool) -> None:
+    """In other units, plans would turn a thousand times too fast. A uniform box of this size has 2088 kg m²."""
+    (tmp_path / "robot.yaml").write_text(SALOON.replace("1791.6", str(inertia)))
+    if not wrong:
+        assert load_robot(tmp_path).name == "saloon"
+        return
+    with pytest.raises(RobotError, match=f"yaw_inertia_kg_m2: {inertia:g} cannot be.*uniform box has 2088"):
+        load_robot(tmp_path)
 
 
 def test_a_car_with_stiff_tyres_and_slow_steering_adapts_without_weights(tmp_path: Path) -> None:

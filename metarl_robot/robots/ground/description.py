@@ -35,6 +35,8 @@ Place = Annotated[float, between(-10.0, 10.0)]
 Length = Annotated[float, between(1e-3, 10.0)]
 
 GRAVITY_M_S2 = 9.81
+LEAST_INERTIA = 0.05
+"""Least yaw inertia over that of a uniform box."""
 
 
 class Wheel(BaseModel):
@@ -120,6 +122,18 @@ class GroundFile(RobotFile):
         sides = {math.copysign(1.0, wheel.position_m[1]) for wheel in self.wheels if wheel.driven}
         if not steered and len(sides) < 2:
             raise ValueError("wheels: without steering, driven wheels are needed on both sides")
+        return self
+
+    @model_validator(mode="after")
+    def _can_have_its_inertia(self) -> GroundFile:
+        """Mass within the size: at most all of it at the corners. Less than a twentieth of a box's is a wrong unit."""
+        length, width, _ = self.size_m
+        most = 0.25 * self.mass_kg * (length**2 + width**2)
+        if not LEAST_INERTIA * most / 3.0 <= self.yaw_inertia_kg_m2 <= most:
+            raise ValueError(
+                f"yaw_inertia_kg_m2: {self.yaw_inertia_kg_m2:g} cannot be that of {self.mass_kg:g} kg within size_m; "
+                f"a uniform box has {most / 3.0:.4g}, allowed: [{LEAST_INERTIA * most / 3.0:.4g}, {most:.4g}]"
+            )
         return self
 
 

@@ -46,6 +46,12 @@ class Nearby(NamedTuple):
         return float(np.hypot(*self.points.v[0, :2]))
 
     @property
+    def reverses(self) -> bool:
+        """Whether the nearest point moves backwards."""
+        yaw, (x, y) = self.points.q[0, 2], self.points.v[0, :2]
+        return bool(np.cos(yaw) * x + np.sin(yaw) * y < -max(STANDING_M_S, 0.5 * self.speed_m_s))
+
+    @property
     def acceleration_m_s2(self) -> float:
         """Wanted acceleration along the path at the nearest point."""
         yaw = self.points.q[0, 2]

@@ -16,6 +16,8 @@ from metarl_robot.robots.ground.speed_loop import SpeedLoop, SpeedLoopConfig
 Array = NDArray[np.float64]
 Config = TypeVar("Config", bound=SpeedLoopConfig)
 
+REVERSE = "the reference drives in reverse, and this controller only forwards; meta_mpc and offset_free_mpc do both"
+
 
 class PathTracker(Generic[Config]):
     """Base of a controller that defines `step`; see metarl_robot.control.base.Controller."""

@@ -17,7 +17,7 @@ from pydantic import Field
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.core.signals import Command, Reference, State
 from metarl_robot.robots.ground.description import Ground
-from metarl_robot.robots.ground.path_tracker import PathTracker
+from metarl_robot.robots.ground.path_tracker import REVERSE, PathTracker
 from metarl_robot.robots.ground.speed_loop import SpeedLoopConfig
 
 Array = NDArray[np.float64]
@@ -49,6 +49,8 @@ class PurePursuit(PathTracker[PurePursuitConfig]):
         found = self._route.nearest(reference, time, q, forward, LOOK_AHEAD_S)
         if found is None:
             return self._loop.brake("the reference is not finite")
+        if found.reverses:
+            return self._loop.brake(REVERSE)
         rear = q[:2] + self._rear_m * heading
         away = np.linalg.norm(found.points.q[:, :2] - rear, axis=1)
         beyond = np.flatnonzero(away >= ahead_m)

@@ -18,7 +18,7 @@ from pydantic import Field
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.core.signals import Command, Reference, State
 from metarl_robot.robots.ground.description import Ground
-from metarl_robot.robots.ground.path_tracker import PathTracker
+from metarl_robot.robots.ground.path_tracker import REVERSE, PathTracker
 from metarl_robot.robots.ground.speed_loop import SpeedLoopConfig
 
 Array = NDArray[np.float64]
@@ -48,6 +48,8 @@ class Stanley(PathTracker[StanleyConfig]):
         found = self._route.nearest(reference, time, np.array([*front, q[2]]), forward)
         if found is None:
             return self._loop.brake("the reference is not finite")
+        if found.reverses:
+            return self._loop.brake(REVERSE)
         goal, turning = found.points.q[0], found.points.v[0, 2]
         off = goal[:2] - front
         across = float(np.cos(goal[2]) * off[1] - np.sin(goal[2]) * off[0])
