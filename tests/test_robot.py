@@ -31,6 +31,12 @@ def test_a_folder_of_ones_own_loads(folder: Path) -> None:
     assert load_robot(folder).dof == 2
 
 
+@pytest.mark.parametrize("path", ["./nowhere", "/tmp/no robot"])
+def test_a_path_without_a_robot_says_what_is_missing(path: str) -> None:
+    with pytest.raises(UnknownNameError, match=rf"unknown robot '{path}'.*\(or a folder with a robot.yaml"):
+        load_robot(path)
+
+
 def test_unknown_robot_lists_the_valid_ones() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'panda'.*Valid: .*planar2"):
         load_robot("pandas")

@@ -256,7 +256,8 @@ def _description_file(name_or_folder: str, models_dir: Path) -> Path:
         with suppress(OSError, ValueError):  # not a valid file name
             if (folder / "robot.yaml").is_file():
                 return folder / "robot.yaml"
-    raise UnknownNameError("robot", name_or_folder, available_robots(models_dir))
+    place = "or a folder with a robot.yaml, which this path is not" if "/" in name_or_folder else ""
+    raise UnknownNameError("robot", name_or_folder, available_robots(models_dir), place)
 
 
 def kind_of(name: Any) -> type[Robot]:
